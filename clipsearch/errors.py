@@ -1,0 +1,71 @@
+"""Every error that clipsearch raises on purpose.
+
+ClipsearchError                 one sentence: what happened, to which file, what to do
+  ModelError                    a model cannot be loaded or used
+    UnknownModelError           no model has that name; the message offers the nearest names
+    WeightsError                weights are missing, damaged or belong to another architecture
+  PhotoError                    a photo cannot be read; has `path` and `reason`
+  PhotoNotFoundError            the library has no such photo
+  LibraryError                  the library cannot be opened or changed
+    ForeignDatabaseError        the file is no clipsearch catalogue, or a newer version wrote it
+    LibraryBusyError            another process is indexing the library
+  QueryError                    a query cannot be understood; has `position`
+"""
+
+from __future__ import annotations
+
+
+class ClipsearchError(Exception):
+    """Base of all errors whose message is meant for the user."""
+
+
+class ModelError(ClipsearchError):
+    """A model cannot be loaded or used."""
+
+
+class UnknownModelError(ModelError):
+    """No model has that name."""
+
+
+class WeightsError(ModelError):
+    """Weights are missing, damaged or belong to another architecture."""
+
+
+class PhotoError(ClipsearchError):
+    """A photo cannot be read.
+
+    `transient` is true where another attempt may succeed although the file stays
+    the same: a permission, a disk error, a file that was being written.
+    """
+
+    def __init__(self, path: str, reason: str, *, transient: bool = False) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+        self.transient = transient
+
+
+class PhotoNotFoundError(ClipsearchError):
+    """The library has no such photo."""
+
+
+class LibraryError(ClipsearchError):
+    """The library cannot be opened or changed."""
+
+
+class ForeignDatabaseError(LibraryError):
+    """The file is no clipsearch catalogue, or a newer version wrote it."""
+
+
+class LibraryBusyError(LibraryError):
+    """Another process is changing the library."""
+
+
+class QueryError(ClipsearchError):
+    """A query cannot be understood; `position` is the offset of the culprit in `query`."""
+
+    def __init__(self, message: str, query: str, position: int) -> None:
+        super().__init__(f"{message}\n  {query}\n  {' ' * position}^")
+        self.reason = message
+        self.query = query
+        self.position = position
