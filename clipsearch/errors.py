@@ -65,7 +65,8 @@ class QueryError(ClipsearchError):
     """A query cannot be understood; `position` is the offset of the culprit in `query`."""
 
     def __init__(self, message: str, query: str, position: int) -> None:
-        super().__init__(f"{message}\n  {query}\n  {' ' * position}^")
+        shown = "".join(char if char.isprintable() else " " for char in query)
+        super().__init__(f"{message}\n  {shown}\n  {' ' * position}^")
         self.reason = message
         self.query = query
         self.position = position

@@ -1,0 +1,57 @@
+"""Find photos by phrase in one CLIP embedding space, on your own machine.
+
+The public interface is what `__all__` lists. Names are resolved when first used, so that
+importing the package loads neither torch nor FAISS.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from clipsearch.config import Settings
+    from clipsearch.errors import ClipsearchError
+    from clipsearch.library import Library
+    from clipsearch.models.embedder import Embedder
+    from clipsearch.records import (
+        Facts,
+        Hit,
+        IndexReport,
+        Photo,
+        Progress,
+        SearchResult,
+        Skipped,
+        Status,
+    )
+
+__all__ = [
+    "ClipsearchError",
+    "Embedder",
+    "Facts",
+    "Hit",
+    "IndexReport",
+    "Library",
+    "Photo",
+    "Progress",
+    "SearchResult",
+    "Settings",
+    "Skipped",
+    "Status",
+    "__version__",
+]
+
+_ROOMS = {
+    "ClipsearchError": "clipsearch.errors",
+    "Embedder": "clipsearch.models.embedder",
+    "Library": "clipsearch.library",
+    "Settings": "clipsearch.config",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_ROOMS.get(name, "clipsearch.records")), name)

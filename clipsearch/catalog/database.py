@@ -1,0 +1,213 @@
+"""Open the SQLite file of a library: refuse what is not ours, migrate what is older."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlite_utils import Database, Migrations
+
+from clipsearch import resources
+from clipsearch.errors import ForeignDatabaseError, LibraryBusyError, LibraryError
+
+APPLICATION_ID = 0x436C6950  # "CliP", https://sqlite.org/pragma.html#pragma_application_id
+BUSY_SECONDS = 30.0
+KEPT_BACKUPS = 5
+
+
+class Catalog:
+    """The catalogue file of one library: a connection for each thread that asks.
+
+    Raises: ForeignDatabaseError, LibraryBusyError, LibraryError on opening.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._open: list[Database] = []
+        self._closed = False
+        with _translated(path):
+            _migrate(self._database(), path)
+
+    @contextmanager
+    def read(self) -> Iterator[Database]:
+        """Give this thread's connection, inside one consistent snapshot."""
+        with self._transaction("begin") as database:
+            yield database
+
+    @contextmanager
+    def write(self) -> Iterator[Database]:
+        """Give this thread's connection inside a transaction: all of it lands, or nothing."""
+        with self._transaction("begin immediate") as database:
+            yield database
+
+    def close(self) -> None:
+        """Close every connection, those of other threads too."""
+        with self._lock:
+            self._closed = True
+            for database in self._open:
+                database.close()
+            self._open.clear()
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[Database]:
+        with _translated(self.path):
+            database = self._database()
+            if database.conn.in_transaction:  # a nested block joins its outer one
+                yield database
+                return
+            database.execute(begin)
+            try:
+                yield database
+            except BaseException:
+                database.rollback()
+                raise
+            database.commit()
+
+    def _database(self) -> Database:
+        database: Database | None = getattr(self._local, "database", None)
+        if database is None:
+            with self._lock:
+                if self._closed:
+                    raise LibraryError(f"{self.path}: the library is closed")
+                database = _connect(self.path)
+                self._open.append(database)
+            self._local.database = database
+        return database
+
+
+def _connect(path: Path) -> Database:
+    # One thread uses a connection; only close() comes from another one.
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
+    database = Database(connection, execute_plugins=False)
+    database.execute("pragma foreign_keys = on")
+    # With WAL a crash of the machine may lose the last commits, never the consistency.
+    database.execute("pragma synchronous = normal")
+    return database
+
+
+def _migrate(database: Database, path: Path) -> None:
+    migrations = _migrations()
+    _refuse_foreign(database, path, migrations)
+    if migrations.pending(database):
+        # `begin immediate` first: two processes on a fresh file must not both create it.
+        database.execute("begin immediate")
+        try:
+            _refuse_foreign(database, path, migrations)
+            if pending := migrations.pending(database):
+                _back_up(database, path, before=pending[0].name)
+                migrations.apply(database)
+                database.execute(
+                    "insert or ignore into archive (id, uuid, created_at) values (1, ?, ?)",
+                    [uuid.uuid4().hex, now()],
+                )
+                database.execute(f"pragma application_id = {APPLICATION_ID}")
+            database.commit()
+        except BaseException:
+            database.rollback()
+            raise
+    database.execute("pragma journal_mode = wal")
+
+
+def _migrations() -> Migrations:
+    migrations = Migrations("clipsearch")
+    for file in sorted(resources.folder("migrations").glob("[0-9]*.sql")):
+        migrations(name=file.stem)(_script(file.read_text(encoding="utf-8"), file.stem))
+    return migrations
+
+
+class _script:
+    def __init__(self, sql: str, name: str) -> None:
+        self.sql = sql
+        self.__name__ = name
+
+    def __call__(self, db: Database, /) -> None:
+        db.executescript(self.sql)
+
+
+def _refuse_foreign(database: Database, path: Path, migrations: Migrations) -> None:
+    tables = set(database.table_names())
+    application = database.execute("pragma application_id").fetchone()[0]
+    if not tables and application == 0:
+        return
+    if application != APPLICATION_ID or "archive" not in tables:
+        raise ForeignDatabaseError(
+            f"{path}: this database is no clipsearch catalogue; "
+            "choose another folder with --library"
+        )
+    known = {migration.name for migration in migrations.pending(database)}
+    applied = [migration.name for migration in migrations.applied(database)]
+    registered = {file.stem for file in resources.folder("migrations").glob("[0-9]*.sql")}
+    newer = [name for name in applied if name not in registered | known]
+    if newer:
+        raise ForeignDatabaseError(
+            f"{path}: a newer clipsearch wrote this catalogue ({newer[-1]}); "
+            "upgrade clipsearch to open it"
+        )
+
+
+def _back_up(database: Database, path: Path, *, before: str) -> None:
+    """Copy a catalogue that has rows aside; the caller holds the write lock."""
+    if (
+        "photo" not in database.table_names()
+        or not database.execute("select exists (select 1 from photo)").fetchone()[0]
+    ):
+        return
+    folder = path.parent / "backups"
+    folder.mkdir(exist_ok=True)
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    target = folder / f"catalog-{stamp}-before-{before}.db"
+    partial = target.with_suffix(".partial")
+    reader = sqlite3.connect(path, timeout=BUSY_SECONDS)
+    writer = sqlite3.connect(partial)
+    try:
+        reader.backup(writer)
+    finally:
+        writer.close()
+        reader.close()
+    os.replace(partial, target)  # noqa: PTH105 - atomic on every platform
+    for old in sorted(folder.glob("catalog-*.db"))[:-KEPT_BACKUPS]:
+        old.unlink()
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """Turn the errors of sqlite3 into sentences: the only place that does."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        text = str(error)
+        if "locked" in text or "busy" in text:
+            raise LibraryBusyError(
+                f"{path}: another program has kept the catalogue locked for "
+                f"{BUSY_SECONDS:.0f} seconds; try again when it is done"
+            ) from error
+        if "readonly" in text:
+            raise LibraryError(
+                f"{path}: the library cannot be written to; check its permissions"
+            ) from error
+        if "disk is full" in text or "disk I/O" in text:
+            raise LibraryError(f"{path}: {text}; free some space and run again") from error
+        if "unable to open" in text:
+            raise LibraryError(f"{path}: cannot be opened; check that its folder exists") from error
+        raise LibraryError(f"{path}: {text}") from error
+    except sqlite3.DatabaseError as error:
+        if "not a database" in str(error):
+            raise ForeignDatabaseError(
+                f"{path}: this file is no database; choose another folder with --library"
+            ) from error
+        raise LibraryError(
+            f"{path}: the catalogue is damaged ({error}); restore a copy from backups/"
+        ) from error
+
+
+def now() -> str:
+    """Return the present in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).replace(microsecond=0).isoformat()

@@ -1,0 +1,234 @@
+"""Photos, their facts, and the files that were skipped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlite_utils import Database
+
+from clipsearch.catalog.database import now
+from clipsearch.records import Facts, Photo, Skipped
+
+_FILE = "root_id, path, name, size, mtime_ns, content_hash"
+_FACTS = (
+    "format, width, height, orientation, taken_at, camera_make, camera_model, lens, "
+    "latitude, longitude, altitude, rating, description"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the indexer compares with a file: `path` is relative to its root."""
+
+    id: int
+    path: str
+    size: int
+    mtime_ns: int
+    has_vector: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSkip:
+    """A file that was skipped earlier, as it was then."""
+
+    size: int | None
+    mtime_ns: int | None
+    reason: str
+    decoder: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """Where a photo is: `path` is relative to the root."""
+
+    root_id: int
+    path: str
+    size: int
+    mtime_ns: int
+    content_hash: bytes
+
+
+def stored(db: Database, root_id: int, model_id: int) -> dict[str, Stored]:
+    """Return all photos of a root by path; `has_vector` is said of that model."""
+    rows = db.execute(
+        "select id, path, size, mtime_ns, exists "
+        "(select 1 from vector where model_id = ? and photo_id = photo.id) "
+        "from photo where root_id = ?",
+        [model_id, root_id],
+    )
+    found = (Stored(row[0], os.fsdecode(row[1]), row[2], row[3], bool(row[4])) for row in rows)
+    return {photo.path: photo for photo in found}
+
+
+def stored_skips(db: Database, root_id: int) -> dict[str, StoredSkip]:
+    """Return the skipped files of a root by path."""
+    rows = db.execute(
+        "select path, size, mtime_ns, reason, decoder from skipped where root_id = ?", [root_id]
+    )
+    return {os.fsdecode(row[0]): StoredSkip(*row[1:]) for row in rows}
+
+
+def add(db: Database, file: File, facts: Facts) -> int:
+    """Insert a photo and return its id."""
+    cursor = db.execute(
+        f"insert into photo ({_FILE}, indexed_at, {_FACTS}) "  # noqa: S608
+        f"values ({', '.join('?' * 20)})",
+        [*_file_values(file), now(), *_fact_values(facts)],
+    )
+    assert cursor.lastrowid is not None  # noqa: S101 - an insert has just happened
+    _set_keywords(db, cursor.lastrowid, facts.keywords)
+    return cursor.lastrowid
+
+
+def update(db: Database, photo_id: int, file: File, facts: Facts) -> None:
+    """Replace what is known of a photo; its vectors go, for its content is another."""
+    columns = f"{_FILE}, indexed_at, {_FACTS}"
+    assignments = ", ".join(f"{column} = ?" for column in columns.split(", "))
+    db.execute(
+        f"update photo set {assignments} where id = ?",  # noqa: S608
+        [*_file_values(file), now(), *_fact_values(facts), photo_id],
+    )
+    _set_keywords(db, photo_id, facts.keywords)
+    db.execute("delete from vector where photo_id = ?", [photo_id])
+
+
+def relocate(db: Database, photo_id: int, file: File) -> None:
+    """Record that a photo with unchanged content is now at `file`; facts and vectors stay."""
+    db.execute(
+        "update photo set root_id = ?, path = ?, name = ?, size = ?, mtime_ns = ?, "
+        "content_hash = ? where id = ?",
+        [*_file_values(file), photo_id],
+    )
+
+
+def with_content(db: Database, content_hash: bytes) -> list[tuple[int, int, str]]:
+    """Return (photo id, root id, path relative to the root) of all photos with that content."""
+    rows = db.execute(
+        "select id, root_id, path from photo where content_hash = ? order by id", [content_hash]
+    )
+    return [(row[0], row[1], os.fsdecode(row[2])) for row in rows]
+
+
+def content_hash(db: Database, photo_id: int) -> bytes:
+    """Return the SHA-256 of a photo's file as it was indexed."""
+    found: bytes = db.execute("select content_hash from photo where id = ?", [photo_id]).fetchone()[
+        0
+    ]
+    return found
+
+
+def known_contents(db: Database, model_id: int) -> tuple[set[int], set[bytes]]:
+    """Return the sizes and SHA-256 of all files that have a vector of that model."""
+    rows = db.execute(
+        "select size, content_hash from photo join vector on photo_id = photo.id "
+        "where model_id = ?",
+        [model_id],
+    ).fetchall()
+    return {row[0] for row in rows}, {row[1] for row in rows}
+
+
+def remove(db: Database, photo_ids: Iterable[int]) -> None:
+    """Forget photos with all that belongs to them; files are not touched."""
+    db.conn.executemany("delete from photo where id = ?", ((photo_id,) for photo_id in photo_ids))
+
+
+def set_skipped(
+    db: Database,
+    root_id: int,
+    path: str,
+    reason: str,
+    *,
+    size: int | None = None,
+    mtime_ns: int | None = None,
+    decoder: str | None = None,
+) -> None:
+    """Record why a file is not indexed."""
+    db.execute(
+        "insert into skipped (root_id, path, size, mtime_ns, reason, decoder) "
+        "values (?, ?, ?, ?, ?, ?) on conflict (root_id, path) do update set size = excluded.size, "
+        "mtime_ns = excluded.mtime_ns, reason = excluded.reason, decoder = excluded.decoder",
+        [root_id, os.fsencode(path), size, mtime_ns, reason, decoder],
+    )
+
+
+def clear_skipped(db: Database, root_id: int, paths: Iterable[str]) -> None:
+    """Forget that files were skipped."""
+    db.conn.executemany(
+        "delete from skipped where root_id = ? and path = ?",
+        ((root_id, os.fsencode(path)) for path in paths),
+    )
+
+
+def skipped(db: Database) -> list[tuple[str, Skipped]]:
+    """List the skipped files of the library: (root, skip), all paths absolute."""
+    rows = db.execute(
+        "select root.path, skipped.path, reason from skipped join root on root.id = root_id "
+        "order by root.path, skipped.path"
+    )
+    return [(os.fsdecode(root), Skipped(_join(root, path), reason)) for root, path, reason in rows]
+
+
+def photo(db: Database, photo_id: int) -> Photo | None:
+    """Return one photo with its facts."""
+    return next(iter(photos(db, [photo_id])), None)
+
+
+def photos(db: Database, ids: Sequence[int]) -> list[Photo]:
+    """Return photos in the order of `ids`, without those that do not exist."""
+    found: dict[int, Photo] = {}
+    for start in range(0, len(ids), 500):  # SQLite limits the number of parameters
+        block = ids[start : start + 500]
+        marks = ", ".join("?" * len(block))
+        keywords: dict[int, list[str]] = {}
+        for photo_id, keyword in db.execute(
+            f"select photo_id, keyword from keyword where photo_id in ({marks}) "  # noqa: S608
+            "order by photo_id, position",
+            block,
+        ):
+            keywords.setdefault(photo_id, []).append(keyword)
+        for row in db.execute(
+            f"select photo.id, root.path, photo.path, {_FACTS} "  # noqa: S608
+            f"from photo join root on root.id = root_id where photo.id in ({marks})",
+            block,
+        ):
+            facts = Facts(*row[3:], tuple(keywords.get(row[0], ())))
+            found[row[0]] = Photo(row[0], _join(row[1], row[2]), facts)
+    return [found[photo_id] for photo_id in ids if photo_id in found]
+
+
+def at_path(db: Database, root_id: int, path: str) -> int | None:
+    """Return the id of the photo at `path` relative to its root."""
+    row = db.execute(
+        "select id from photo where root_id = ? and path = ?", [root_id, os.fsencode(path)]
+    ).fetchone()
+    return row[0] if row else None
+
+
+def _join(root: bytes, path: bytes) -> str:
+    return os.fsdecode(root.rstrip(b"/") + b"/" + path) if path else os.fsdecode(root)
+
+
+def _file_values(file: File) -> list[object]:
+    name = file.path.rpartition("/")[2].encode("utf-8", "replace").decode("utf-8")
+    return [
+        file.root_id,
+        os.fsencode(file.path),
+        name,
+        file.size,
+        file.mtime_ns,
+        file.content_hash,
+    ]
+
+
+def _fact_values(facts: Facts) -> list[object]:
+    return [getattr(facts, name) for name in _FACTS.split(", ")]
+
+
+def _set_keywords(db: Database, photo_id: int, keywords: Sequence[str]) -> None:
+    db.execute("delete from keyword where photo_id = ?", [photo_id])
+    db.conn.executemany(
+        "insert into keyword (photo_id, position, keyword) values (?, ?, ?)",
+        ((photo_id, position, keyword) for position, keyword in enumerate(keywords)),
+    )

@@ -1,0 +1,56 @@
+"""Stored vectors: little-endian float16 blobs, the truth that every index is derived from."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlite_utils import Database
+
+STORED = np.dtype("<f2")
+
+
+def put(db: Database, photo_id: int, model_id: int, vector: NDArray[np.float32]) -> None:
+    """Store the vector of a photo: (dimensions,) float32 of unit length."""
+    db.execute(
+        "insert into vector (photo_id, model_id, vector) values (?, ?, ?) "
+        "on conflict (model_id, photo_id) do update set vector = excluded.vector",
+        [photo_id, model_id, vector.astype(STORED).tobytes()],
+    )
+
+
+def carry_over(db: Database, source_id: int, photo_id: int) -> None:
+    """Copy the vectors of all models to a photo with the same content."""
+    db.execute(
+        "insert or ignore into vector (photo_id, model_id, vector) "
+        "select ?, model_id, vector from vector where photo_id = ?",
+        [photo_id, source_id],
+    )
+
+
+def has(db: Database, photo_id: int, model_id: int) -> bool:
+    """Tell whether a photo has a vector of that model."""
+    row = db.execute(
+        "select exists (select 1 from vector where model_id = ? and photo_id = ?)",
+        [model_id, photo_id],
+    ).fetchone()
+    return bool(row[0])
+
+
+def get(db: Database, photo_id: int, model_id: int) -> NDArray[np.float32] | None:
+    """Return the vector of a photo as (dimensions,) float32."""
+    row = db.execute(
+        "select vector from vector where model_id = ? and photo_id = ?", [model_id, photo_id]
+    ).fetchone()
+    return np.frombuffer(row[0], STORED).astype(np.float32) if row else None
+
+
+def all_of(
+    db: Database, model_id: int, dimensions: int
+) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
+    """Return ids (n,) ascending and vectors (n, dimensions) float16 of one model."""
+    rows = db.execute(
+        "select photo_id, vector from vector where model_id = ? order by photo_id", [model_id]
+    ).fetchall()
+    ids = np.fromiter((row[0] for row in rows), np.int64, len(rows))
+    vectors = np.frombuffer(b"".join(row[1] for row in rows), STORED)
+    return ids, vectors.reshape(len(rows), dimensions).astype(np.float16, copy=False)

@@ -1,0 +1,61 @@
+"""The command line: parse, call `Library`, print. One file a group of commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from clipsearch import __version__
+from clipsearch.cli.demo import demo
+from clipsearch.cli.index import forget, index
+from clipsearch.cli.models import models
+from clipsearch.cli.search import search, similar
+from clipsearch.cli.status import doctor, status
+from clipsearch.errors import ClipsearchError
+
+COMMANDS = [demo, index, search, similar, status, models, forget, doctor]
+
+
+class _InOrder(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)  # as a newcomer needs them, not by the alphabet
+
+
+@click.group(
+    cls=_InOrder,
+    commands={command.name: command for command in COMMANDS if command.name},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="clipsearch")
+def cli() -> None:
+    """Find your photos by phrase.
+
+    \b
+      clipsearch demo                        see it work in a minute
+      clipsearch index ~/Pictures            look at every photo once
+      clipsearch search dog on a beach       find some
+
+    Photos are only ever read. What clipsearch knows of them is kept in a library: a folder of
+    its own, chosen with --library or CLIPSEARCH_LIBRARY.
+    """
+
+
+def main() -> None:
+    """Run the command line: exit 0 success, 1 an error with a sentence, 2 wrong usage."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except ClipsearchError as error:
+        click.echo(f"clipsearch: {error}", err=True)
+        sys.exit(1)
+    except click.exceptions.Abort:
+        click.echo("\nclipsearch: interrupted; run it again to go on from here", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader of our output (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)

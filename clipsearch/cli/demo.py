@@ -1,0 +1,105 @@
+"""demo: the whole path on a few photos that other packages ship under free licences."""
+
+from __future__ import annotations
+
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+
+from clipsearch.cli.common import library_options, opened, print_line, progress
+from clipsearch.errors import ClipsearchError
+
+# Package, folder in it, photos. Sources and licences: skimage/data/README.txt (public domain,
+# CC0) and the comments of sklearn/datasets/images/README.txt (CC BY).
+PHOTOS = (
+    (
+        "skimage",
+        "data",
+        (
+            "astronaut.png",
+            "brick.png",
+            "camera.png",
+            "chelsea.png",
+            "clock_motion.png",
+            "coffee.png",
+            "coins.png",
+            "grass.png",
+            "gravel.png",
+            "hubble_deep_field.jpg",
+            "moon.png",
+            "motorcycle_left.png",
+            "page.png",
+            "retina.jpg",
+            "rocket.jpg",
+        ),
+    ),
+    ("sklearn", "datasets/images", ("china.jpg", "flower.jpg")),
+)
+PHRASES = (
+    "a cat",
+    "a cup of coffee",
+    "a rocket on its launch pad",
+    "old coins",
+    "a motorbike in a workshop",
+    "a temple in Asia",
+    "a flower in bloom",
+    "galaxies in the night sky",
+    "a man taking pictures",
+)
+
+
+@click.command()
+@click.argument(
+    "folder", default="clipsearch-demo", type=click.Path(file_okay=False, path_type=Path)
+)
+@library_options
+def demo(folder: Path, **options: Any) -> None:
+    """Make a small library in FOLDER and search it: a minute, offline.
+
+    The photos are those that scikit-image and scikit-learn ship with their code; install them
+    with `pip install "clipsearch[demo]"`.
+    """
+    photos = folder / "photos"
+    count = _copy_photos(photos)
+    options = {**options, "library": options["library"] or folder / "library"}
+    with opened(**options) as library:
+        with progress(options["quiet"]) as show:
+            report = library.index(photos, on_progress=show)
+        print_line(
+            f"{count} photos in {photos}, {report.embedded} embedded in {report.seconds:.1f} s "
+            f"with {report.model}\n"
+        )
+        print_line(f"{'phrase':28} {'first':26} {'second':26} third")
+        for phrase in PHRASES:
+            hits = library.search(phrase, k=3).hits
+            cells = (f"{hit.score:.2f} {Path(hit.path).name}" for hit in hits)
+            print_line(f"{phrase:28} " + " ".join(f"{cell:26}" for cell in cells).rstrip())
+        print_line(
+            f"\nyour turn:  clipsearch search --library {library.folder} a statue of a lion\n"
+            f"your own:   clipsearch index ~/Pictures\n"
+            f"clean up:   delete the folder {folder}"
+        )
+
+
+def _copy_photos(target: Path) -> int:
+    count = 0
+    for package, inner, names in PHOTOS:
+        spec = find_spec(package)
+        if spec is None or spec.origin is None:
+            raise ClipsearchError(
+                f"the photos of the demo come with {package}, which is not installed; "
+                'run pip install "clipsearch[demo]"'
+            )
+        target.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            source = Path(spec.origin).parent / inner / name
+            if source.is_file():  # a later release may ship other photos
+                if not (target / name).exists():
+                    shutil.copyfile(source, target / name)
+                count += 1
+    if count == 0:
+        raise ClipsearchError("the installed packages ship none of the photos of the demo")
+    return count

@@ -1,0 +1,183 @@
+"""The starter model: two small encoders in every install, joined without training.
+
+The image tower is a classifier of the 1,000 ImageNet classes, the text tower a sentence
+encoder. An image is the probability-weighted mean of the text vectors of its likely classes
+(ConSE: Norouzi et al. 2013, "Zero-Shot Learning by Convex Combination of Semantic Embeddings",
+arXiv 1312.5650). It is a true joint space, and a weaker one than CLIP's: see
+`data/README.md` for what it cannot see.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from clipsearch.errors import WeightsError
+from clipsearch.models import efficientnet, minilm, packaged
+from clipsearch.models.embedder import Vectors
+from clipsearch.models.runtime import choose_device, choose_precision, keep_freed_memory
+
+if TYPE_CHECKING:
+    import torch
+
+NAME = "starter"
+LIKELY_CLASSES = 30
+TEMPERATURE = 2.0  # of the class probabilities: the classifier is too sure of itself
+INPUT_VERSION = 1  # raise it when the same photo gives another vector than before
+BATCH_SIZE = 8  # the activations of more do not stay in the processor's cache
+CLASSES_FILE = Path(__file__).with_name("data") / "starter-classes.npz"
+
+
+def join(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """Place images in the space of texts by the text vectors of their likely classes.
+
+    ConSE (arXiv 1312.5650, equation 4): the mean of the vectors of the `LIKELY_CLASSES`
+    most likely classes, weighted by their probability. `logits` is (n, 1000), `classes`
+    (1000, d); returns (n, d) float32, rows of unit length.
+    """
+    from torch.nn import functional
+
+    probability, likely = (logits / TEMPERATURE).softmax(-1).topk(LIKELY_CLASSES, dim=-1)
+    return functional.normalize((probability[..., None] * classes[likely]).sum(-2), dim=-1)
+
+
+def read_classes(path: Path = CLASSES_FILE) -> tuple[Vectors, float]:
+    """Return the text vectors of the classes, (1000, 384) of unit length, and the logit scale.
+
+    Raises:
+        WeightsError: the file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            vectors = archive["vectors"].astype(np.float32)
+            logit_scale = float(archive["logit_scale"])
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise WeightsError(
+            f"{path}: the class vectors of the starter model cannot be read; reinstall clipsearch"
+        ) from error
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), logit_scale
+
+
+class StarterEmbedder:
+    """Embeds photos and texts with the starter model: an `Embedder` that needs no download."""
+
+    def __init__(
+        self, device: str = "auto", precision: str = "auto", *, weights: Path | None = None
+    ) -> None:
+        """Find the weights; each tower is loaded and verified when first used.
+
+        `weights` is a folder with the weights files in place of the installed packages.
+
+        Raises:
+            WeightsError: the weights are not installed.
+            ModelError: this machine has no such device or precision.
+        """
+        self._device = choose_device(device)
+        self._precision = choose_precision(precision, self._device)
+        self._folder = weights
+        for file in (efficientnet.WEIGHTS, minilm.WEIGHTS, minilm.TOKENIZER):
+            packaged.locate(file, weights)
+        self._classes, self._logit_scale = read_classes()
+        self._lock = threading.Lock()
+        self._image_tower: efficientnet.EfficientNetLite2 | None = None
+        self._text_tower: minilm.MiniLM | None = None
+
+    @property
+    def name(self) -> str:
+        return NAME
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of both weights, the class vectors and the version of the preprocessing."""
+        digest = hashlib.sha256(self._classes.astype("<f4").tobytes())
+        for part in (
+            efficientnet.WEIGHTS.sha256,
+            minilm.WEIGHTS.sha256,
+            minilm.TOKENIZER.sha256,
+            f"{INPUT_VERSION} {LIKELY_CLASSES} {TEMPERATURE}",
+        ):
+            digest.update(part.encode())
+        return digest.hexdigest()[:16]
+
+    @property
+    def dimensions(self) -> int:
+        return minilm.DIMENSIONS
+
+    @property
+    def image_size(self) -> int:
+        return efficientnet.IMAGE_SIZE
+
+    @property
+    def batch_size(self) -> int:
+        return BATCH_SIZE
+
+    @property
+    def logit_scale(self) -> float:
+        return self._logit_scale
+
+    @property
+    def logit_bias(self) -> None:
+        return None
+
+    def prepare(self, image: Image.Image) -> Image.Image:
+        """Scale the centre square of an upright image to 260 x 260 pixels.
+
+        Text-to-image R@1, R@5, R@10 and image-to-text R@1, R@10 on 181 photos with
+        five captions each, and the cost of an image (`tests/benchmarks/starter_retrieval.py`):
+
+        | input                     | R@1  | R@5  | R@10 | cost |
+        |---------------------------|------|------|------|------|
+        | centre square             | 33.2 | 69.8 | 80.2 | 1    |
+        | centre 89 % of the square | 31.0 | 68.4 | 78.9 | 1    |
+        | two squares, both ends    | 35.0 | 69.0 | 80.9 | 2    |
+        | whole photo, padded       | 29.9 | 65.2 | 78.9 | 1    |
+        | whole photo, squashed     | 30.7 | 67.6 | 79.0 | 1    |
+        """
+        return efficientnet.crop(image)
+
+    def images(self, images: Sequence[Image.Image]) -> Vectors:
+        """Embed RGB images, prepared or not, as (n, 384) float32 rows of unit length.
+
+        Raises:
+            WeightsError: the weights of the image tower are damaged.
+        """
+        import torch
+
+        vectors = np.empty((len(images), self.dimensions), np.float32)
+        if not images:
+            return vectors
+        tower = self._images()
+        classes = torch.from_numpy(self._classes).to(self._device)
+        for start in range(0, len(images), BATCH_SIZE):
+            batch = [self.prepare(image) for image in images[start : start + BATCH_SIZE]]
+            with torch.inference_mode():
+                _, logits = tower.classify(batch)
+                vectors[start : start + len(batch)] = join(logits, classes).cpu().numpy()
+        return vectors
+
+    def texts(self, texts: Sequence[str]) -> Vectors:
+        """Embed texts as (n, 384) float32 rows of unit length; the image tower stays unloaded.
+
+        Raises:
+            WeightsError: the weights of the text tower are damaged.
+        """
+        with self._lock:
+            if self._text_tower is None:
+                self._text_tower = minilm.MiniLM(self._folder)
+        return self._text_tower.encode(texts)
+
+    def _images(self) -> efficientnet.EfficientNetLite2:
+        with self._lock:
+            if self._image_tower is None:
+                if self._device.type == "cpu":
+                    keep_freed_memory()
+                self._image_tower = efficientnet.EfficientNetLite2(
+                    self._device, self._precision, self._folder
+                )
+            return self._image_tower
