@@ -8,14 +8,19 @@ import sys
 import click
 
 from clipsearch import __version__
-from clipsearch.cli.demo import demo
-from clipsearch.cli.index import forget, index
-from clipsearch.cli.models import models
-from clipsearch.cli.search import search, similar
-from clipsearch.cli.status import doctor, status
+from clipsearch.cli import demo, index, models, search, status
 from clipsearch.errors import ClipsearchError
 
-COMMANDS = [demo, index, search, similar, status, models, forget, doctor]
+COMMANDS = [
+    demo.demo,
+    index.index,
+    search.search,
+    search.similar,
+    status.status,
+    models.models,
+    index.forget,
+    status.doctor,
+]
 
 
 class _InOrder(click.Group):
@@ -45,7 +50,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line: exit 0 success, 1 an error with a sentence, 2 wrong usage."""
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="clipsearch", standalone_mode=False)
     except ClipsearchError as error:
         click.echo(f"clipsearch: {error}", err=True)
         sys.exit(1)

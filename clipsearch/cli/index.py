@@ -83,7 +83,8 @@ def index(
 def forget(root: Path, yes: bool, **options: Any) -> None:
     """Drop a folder and what is known of its photos; the files stay."""
     with opened(**options) as library:
-        if not yes:
-            click.confirm(f"Forget all photos of {root}?", abort=True, err=True)
+        if not yes and not click.confirm(f"Forget all photos of {root}?", err=True):
+            click.echo("clipsearch: nothing was forgotten", err=True)
+            return
         count = library.forget(root)
     print_line(f"{count} photos forgotten")

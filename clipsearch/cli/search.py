@@ -26,7 +26,7 @@ class _TermsCommand(click.Command):
 
 
 def _shielded(arg: str) -> str:
-    is_term = re.match(r"-[^-]", arg) and not re.fullmatch(r"-k\d*|-h", arg)
+    is_term = re.match(r"-[^-]", arg) and not re.fullmatch(r"-k(\d+)?|-h", arg)
     return _SHIELD + arg if is_term else arg
 
 

@@ -1,0 +1,458 @@
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from clipsearch import Library, Settings
+from clipsearch.errors import LibraryBusyError, LibraryError, ModelError, PhotoError
+from clipsearch.photos import decode
+from tests.conftest import Paint
+from tests.fakes import COLOURS, ColourEmbedder
+
+Catalogue = list[tuple[object, ...]]
+
+
+def contents(library: Path) -> Catalogue:
+    """All that a catalogue says of photos and skipped files, but for ids and times."""
+    with sqlite3.connect(library / "catalog.db") as connection:
+        rows = connection.execute(
+            "select root.path, photo.path, name, size, content_hash, format, width, height, "
+            "taken_at, (select group_concat(hex(vector)) from vector where photo_id = photo.id) "
+            "from photo join root on root.id = root_id "
+            "union all select root.path, skipped.path, reason, 0, 0, 0, 0, 0, 0, 0 "
+            "from skipped join root on root.id = root_id order by 1, 2"
+        ).fetchall()
+        assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
+        assert connection.execute("pragma foreign_key_check").fetchall() == []
+    connection.close()
+    return rows
+
+
+def fresh(tmp_path: Path, photos: Path) -> Catalogue:
+    """The catalogue of an undisturbed first run."""
+    folder = tmp_path / f"fresh-{time.monotonic_ns()}"
+    with Library(folder, ColourEmbedder()) as library:
+        library.index(photos)
+    return contents(folder)
+
+
+def ids(library: Library) -> dict[str, int]:
+    hits = library.search("grey", k=1000).hits
+    return {Path(hit.path).name: hit.id for hit in hits}
+
+
+@pytest.fixture
+def unopened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths of all images that are opened from now on."""
+    opened: list[str] = []
+    original = decode.open_photo
+
+    def watched(path: str | Path, **options: int) -> decode.Decoded:
+        opened.append(os.fspath(path))
+        return original(path, **options)
+
+    monkeypatch.setattr(decode, "open_photo", watched)
+    return opened
+
+
+def test_a_second_run_opens_no_image(
+    library: Library, photos: Path, paint: Paint, unopened: list[str]
+) -> None:
+    paint("red.png", "red")
+    paint("a/green.png", "green")
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    (photos / "notes.txt").write_text("no photo")
+    first = library.index(photos)
+    assert (first.added, first.unchanged, first.embedded, len(first.skipped)) == (2, 0, 2, 2)
+    assert len(unopened) == 3
+    unopened.clear()
+    second = library.index()
+    assert (second.added, second.updated, second.unchanged, second.removed) == (0, 0, 2, 0)
+    assert second.embedded == 0
+    assert second.skipped == first.skipped
+    assert unopened == []
+
+
+def test_a_moved_folder_keeps_ids_and_vectors(
+    library: Library, photos: Path, paint: Paint, embedder: ColourEmbedder
+) -> None:
+    for number, colour in enumerate(COLOURS):
+        paint(f"2019/{number}.png", colour)
+    library.index(photos)
+    before, embedded = ids(library), embedder.embedded
+    (photos / "2019").rename(photos / "archive")
+    report = library.index()
+    assert (report.moved, report.added, report.removed) == (len(COLOURS), 0, 0)
+    assert embedder.embedded == embedded
+    assert ids(library) == before
+    assert "archive" in library.search("red", k=1).hits[0].path
+
+
+def test_a_photo_moved_to_another_root_keeps_its_id(
+    library: Library, tmp_path: Path, photos: Path, paint: Paint, embedder: ColourEmbedder
+) -> None:
+    paint("red.png", "red")
+    paint("blue.png", "blue")
+    other = tmp_path / "other"
+    other.mkdir()
+    library.index(photos, other)
+    before = ids(library)
+    shutil.move(photos / "red.png", other / "rot.png")
+    report = library.index(other)  # the root that it left is not part of this run
+    assert (report.moved, report.added, embedder.embedded) == (1, 0, 2)
+    assert ids(library) == {"rot.png": before["red.png"], "blue.png": before["blue.png"]}
+
+
+def test_a_copy_is_a_photo_of_its_own_and_is_not_embedded(
+    library: Library, photos: Path, paint: Paint, embedder: ColourEmbedder
+) -> None:
+    red = paint("red.png", "red")
+    library.index(photos)
+    shutil.copy(red, photos / "copy.png")
+    report = library.index()
+    assert (report.added, report.moved, report.embedded, embedder.embedded) == (1, 0, 0, 1)
+    assert len(library.search("red").hits) == 2
+
+
+def test_an_edited_photo_is_embedded_again_under_its_id(
+    library: Library, photos: Path, paint: Paint
+) -> None:
+    paint("a.png", "red")
+    paint("b.png", "green")
+    library.index(photos)
+    before = ids(library)
+    paint("a.png", "blue", size=31)
+    report = library.index()
+    assert (report.updated, report.unchanged, report.embedded) == (1, 1, 1)
+    assert ids(library) == before
+    assert Path(library.search("blue", k=1).hits[0].path).name == "a.png"
+
+
+def test_a_touched_photo_is_not_embedded_again(
+    library: Library, photos: Path, paint: Paint, embedder: ColourEmbedder
+) -> None:
+    red = paint("red.png", "red")
+    library.index(photos)
+    os.utime(red, ns=(1, 1))
+    report = library.index()
+    assert (report.unchanged, report.updated, embedder.embedded) == (1, 0, 1)
+
+
+def test_a_photo_renamed_over_another_keeps_its_own_id(
+    library: Library, photos: Path, paint: Paint, embedder: ColourEmbedder
+) -> None:
+    paint("a.png", "red")
+    paint("b.png", "green")
+    library.index(photos)
+    before = ids(library)
+    (photos / "b.png").replace(photos / "a.png")
+    report = library.index()
+    assert (report.moved, report.removed, embedder.embedded) == (1, 1, 2)
+    assert ids(library) == {"a.png": before["b.png"]}
+
+
+def test_a_deleted_photo_goes_and_its_id_is_not_used_again(
+    library: Library, photos: Path, paint: Paint
+) -> None:
+    paint("red.png", "red").unlink()
+    last = paint("blue.png", "blue")
+    library.index(photos)
+    gone = ids(library)["blue.png"]
+    last.unlink()
+    assert library.index().removed == 1
+    paint("green.png", "green")
+    library.index()
+    assert ids(library)["green.png"] > gone
+
+
+def test_a_root_that_cannot_be_reached_loses_nothing(
+    library: Library, photos: Path, paint: Paint
+) -> None:
+    paint("red.png", "red")
+    library.index(photos)
+    away = photos.with_name("away")
+    photos.rename(away)
+    report = library.index()
+    assert report.removed == 0
+    assert "cannot be reached" in report.notices[0]
+    assert len(library.search("red").hits) == 1
+    away.rename(photos)
+    assert library.index().unchanged == 1
+
+
+def test_an_empty_mount_point_loses_nothing_but_an_emptied_folder_does(
+    library: Library, photos: Path, paint: Paint
+) -> None:
+    red = paint("red.png", "red")
+    library.index(photos)
+    with sqlite3.connect(library.folder / "catalog.db") as connection:
+        connection.execute("update root set device = device + 1")
+    connection.close()
+    red.unlink()
+    report = library.index()
+    assert report.removed == 0
+    assert "unmounted" in report.notices[0]
+    with sqlite3.connect(library.folder / "catalog.db") as connection:
+        connection.execute("update root set device = device - 1")
+    connection.close()
+    assert library.index().removed == 1
+
+
+def test_a_folder_that_cannot_be_listed_loses_nothing(
+    library: Library, photos: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paint("private/red.png", "red")
+    paint("green.png", "green")
+    library.index(photos)
+    original = os.scandir
+
+    def refusing(path: str | int) -> object:
+        if str(path).endswith("private"):
+            raise PermissionError(13, "Permission denied", path)
+        return original(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    report = library.index()
+    assert report.removed == 0
+    assert [Path(skip.path).name for skip in report.skipped] == ["private"]
+
+
+def test_a_photo_that_breaks_goes_and_comes_back(
+    library: Library, photos: Path, paint: Paint
+) -> None:
+    red = paint("red.png", "red")
+    whole = red.read_bytes()
+    library.index(photos)
+    red.write_bytes(whole[:60])
+    report = library.index()
+    assert (report.removed, len(report.skipped)) == (1, 1)
+    assert report.skipped[0].path == str(red)
+    red.write_bytes(whole)
+    report = library.index()
+    assert (report.added, report.skipped) == (1, ())
+
+
+def test_a_photo_that_cannot_be_read_just_now_stays(
+    library: Library, photos: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    red = paint("red.png", "red")
+    library.index(photos)
+    paint("red.png", "blue", size=31)
+
+    def refused(path: str | Path, **_: int) -> decode.Decoded:
+        raise PhotoError(str(path), "permission denied", transient=True)
+
+    monkeypatch.setattr(decode, "open_photo", refused)
+    report = library.index()
+    assert report.removed == 0
+    assert [(skip.path, skip.reason) for skip in report.skipped] == [
+        (str(red), "permission denied")
+    ]
+    assert len(library.search("red").hits) == 1
+    monkeypatch.undo()
+    assert library.index().updated == 1
+
+
+def test_a_higher_limit_gives_skipped_photos_another_chance(
+    tmp_path: Path, photos: Path, paint: Paint, embedder: ColourEmbedder
+) -> None:
+    paint("large.png", "red", size=100)
+    with Library(tmp_path / "l", embedder, settings=Settings(max_pixels=5000)) as library:
+        report = library.index(photos)
+    assert "limit" in report.skipped[0].reason
+    with Library(tmp_path / "l", embedder, settings=Settings(max_pixels=50_000)) as library:
+        report = library.index()
+    assert (report.added, report.skipped) == (1, ())
+
+
+def test_a_root_inside_a_root_is_one_root(
+    library: Library, photos: Path, paint: Paint, embedder: ColourEmbedder
+) -> None:
+    paint("a/red.png", "red")
+    paint("b/green.png", "green")
+    library.index(photos / "a")
+    before = ids(library)
+    report = library.index(photos)
+    assert (report.added, report.unchanged, embedder.embedded) == (1, 1, 2)
+    assert ids(library)["red.png"] == before["red.png"]
+    library.index(photos / "b")
+    assert library.status().roots == (str(photos),)
+
+
+def test_the_library_itself_is_no_root_of_photos(
+    tmp_path: Path, embedder: ColourEmbedder, photos: Path, paint: Paint
+) -> None:
+    paint("red.png", "red")
+    with Library(photos / "library", embedder) as library:
+        library.index(photos)
+        library.thumbnail(1)
+        assert library.index().added == 0
+
+
+def test_a_second_indexer_says_so(library: Library, photos: Path, paint: Paint) -> None:
+    from filelock import FileLock
+
+    paint("red.png", "red")
+    with FileLock(library.folder / "index.lock"), pytest.raises(LibraryBusyError, match="wait"):
+        library.index(photos)
+
+
+def test_wrong_roots_are_named(library: Library, tmp_path: Path) -> None:
+    with pytest.raises(LibraryError, match="no such folder"):
+        library.index(tmp_path / "nowhere")
+    with pytest.raises(LibraryError, match="is empty"):
+        library.index()
+
+
+def test_models_live_side_by_side(tmp_path: Path, photos: Path, paint: Paint) -> None:
+    paint("red.png", "red")
+    paint("blue.png", "blue")
+    first, second = ColourEmbedder("first"), ColourEmbedder("second")
+    with Library(tmp_path / "l", first) as library:
+        library.index(photos)
+    with Library(tmp_path / "l", second) as library:
+        with pytest.raises(LibraryError, match="models use second"):
+            library.search("red")
+        assert library.index().embedded == 2
+        assert library.search("red", k=1).model == "second"
+        assert library.status().models == ("first", "second")
+    with Library(tmp_path / "l", first) as library:
+        assert library.index().embedded == 0
+        assert library.status().model == "first"
+
+
+def test_other_weights_under_the_same_name_embed_again(
+    tmp_path: Path, photos: Path, paint: Paint
+) -> None:
+    paint("red.png", "red")
+    with Library(tmp_path / "l", ColourEmbedder()) as library:
+        library.index(photos)
+    with Library(tmp_path / "l", ColourEmbedder(fingerprint="2")) as library:
+        with pytest.raises(LibraryError, match="weights of colours are not those"):
+            library.search("red")
+        assert library.index().embedded == 1
+        assert library.search("red").total == 1
+        assert library.status().models == ("colours",)
+
+
+def test_a_model_that_fails_keeps_what_was_done(tmp_path: Path, photos: Path, paint: Paint) -> None:
+    class Failing(ColourEmbedder):
+        def images(self, images):  # type: ignore[no-untyped-def]
+            if self.embedded >= 3:
+                raise ModelError("out of memory")
+            return super().images(images)
+
+    for number in range(8):
+        paint(f"{number}.png", (number, 0, 0))
+    with Library(tmp_path / "l", Failing()) as library:
+        with pytest.raises(ModelError, match="out of memory"):
+            library.index(photos)
+        assert library.status().photos == 3
+    with Library(tmp_path / "l", ColourEmbedder()) as library:
+        report = library.index()
+        assert (report.unchanged, report.added) == (3, 5)
+    assert contents(tmp_path / "l") == fresh(tmp_path, photos)
+
+
+SLOW_INDEXER = """
+import sys, time
+from clipsearch import Library
+from tests.fakes import ColourEmbedder
+class Slow(ColourEmbedder):
+    def images(self, images):
+        time.sleep(0.01 * len(images))
+        return super().images(images)
+def started(_, told=[]):
+    if not told:
+        told.append(print("indexing", flush=True))
+with Library(sys.argv[1], Slow()) as library:
+    library.index(sys.argv[2], on_progress=started)
+print("complete", flush=True)
+"""
+
+
+def test_twenty_kills_change_nothing_in_the_end(tmp_path: Path, photos: Path, paint: Paint) -> None:
+    seed = random.Random(20)
+    for number in range(240):
+        paint(f"{number % 7}/{number}.png", tuple(seed.randrange(256) for _ in range(3)))
+    for number in range(10):
+        (photos / f"broken{number}.jpg").write_bytes(b"\xff\xd8\xff")
+    expected = fresh(tmp_path, photos)
+    target = tmp_path / "killed"
+    kills = 0
+    for _ in range(20):
+        process = subprocess.Popen(
+            [sys.executable, "-c", SLOW_INDEXER, str(target), str(photos)],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[1],
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "indexing\n"
+        time.sleep(seed.uniform(0, 0.1))
+        process.send_signal(signal.SIGKILL)
+        said = process.stdout.read()
+        process.stdout.close()
+        kills += process.wait() == -signal.SIGKILL
+        assert said == "", "the run was over before it could be killed: make it longer"
+        contents(target)
+    assert kills == 20
+    with Library(target, ColourEmbedder()) as library:
+        report = library.index(photos)
+        assert report.unchanged > 0
+        assert report.added + report.unchanged == 240
+    assert contents(target) == expected
+
+
+ACTIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["add", "edit", "rename", "delete", "break", "copy", "index"]),
+        st.integers(0, 5),
+        st.integers(0, 5),
+        st.sampled_from(sorted(COLOURS)),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(actions=ACTIONS)
+def test_any_history_ends_in_the_catalogue_of_a_fresh_index(
+    tmp_path_factory: pytest.TempPathFactory, actions: list[tuple[str, int, int, str]]
+) -> None:
+    tmp_path = tmp_path_factory.mktemp("history")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    sizes = iter(range(8, 1000))
+    with Library(tmp_path / "library", ColourEmbedder()) as library:
+        library.index(photos)
+        for action, first, second, colour in actions:
+            one, two = photos / f"{first}.png", photos / f"{second}.png"
+            if action in {"add", "edit"}:
+                Image.new("RGB", (next(sizes), 8), COLOURS[colour]).save(one)
+            elif action == "index":
+                library.index()
+            elif one.exists():
+                if action == "rename":
+                    one.replace(two)
+                elif action == "delete":
+                    one.unlink()
+                elif action == "break":
+                    one.write_bytes(one.read_bytes()[:20] + b"x" * next(sizes))
+                elif first != second:
+                    shutil.copy(one, two)
+        library.index()
+        assert library.index().embedded == 0
+    assert contents(tmp_path / "library") == fresh(tmp_path, photos)
