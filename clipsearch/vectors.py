@@ -83,13 +83,13 @@ class VectorIndex:
         """Write the index aside, then put it in place: a reader never sees half a file."""
         import faiss
 
-        body = self._ids.tobytes() + faiss.serialize_index(self._index).tobytes()
-        head = np.array([len(self._ids), zlib.crc32(body)], "<i8").tobytes()
+        count = len(self._ids).to_bytes(8, "little")
+        body = count + self._ids.tobytes() + faiss.serialize_index(self._index).tobytes()
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, partial = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".partial")
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(_MAGIC + head + body)
+                file.write(_MAGIC + zlib.crc32(body).to_bytes(4, "little") + body)
             os.replace(partial, path)  # noqa: PTH105 - atomic on every platform
         except BaseException:
             Path(partial).unlink(missing_ok=True)
@@ -109,13 +109,13 @@ class VectorIndex:
             raise LibraryError(
                 f"{path}: the index file cannot be read: {error.strerror}"
             ) from error
-        start = len(_MAGIC) + 16
         damaged = LibraryError(f"{path}: the index file is damaged")
-        if len(data) < start or not data.startswith(_MAGIC):
+        start = len(_MAGIC) + 4
+        checksum = int.from_bytes(data[len(_MAGIC) : start], "little")
+        if not data.startswith(_MAGIC) or zlib.crc32(memoryview(data)[start:]) != checksum:
             raise damaged
-        count, checksum = np.frombuffer(data[len(_MAGIC) : start], "<i8").tolist()
-        if zlib.crc32(memoryview(data)[start:]) != checksum:
-            raise damaged
+        count = int.from_bytes(data[start : start + 8], "little")
+        start += 8
         loaded = cls.__new__(cls)
         loaded._ids = np.frombuffer(data, np.int64, count, start).copy()
         loaded._index = faiss.deserialize_index(

@@ -163,6 +163,33 @@ def test_a_photo_renamed_over_another_keeps_its_own_id(
     assert ids(library) == {"a.png": before["b.png"]}
 
 
+def test_photos_that_swap_names_keep_their_own_ids(
+    library: Library, photos: Path, paint: Paint, embedder: ColourEmbedder
+) -> None:
+    one, two = paint("a.png", "red"), paint("b.png", "green")
+    library.index(photos)
+    before = ids(library)
+    one.replace(photos / "c.png")
+    two.replace(one)
+    (photos / "c.png").replace(two)
+    report = library.index()
+    assert (report.moved, report.removed, embedder.embedded) == (2, 0, 2)
+    assert ids(library) == {"a.png": before["b.png"], "b.png": before["a.png"]}
+
+
+def test_a_camera_may_use_a_name_again(
+    library: Library, photos: Path, paint: Paint, embedder: ColourEmbedder
+) -> None:
+    red = paint("IMG_0001.png", "red")
+    library.index(photos)
+    before = ids(library)
+    red.replace(photos / "holiday.png")
+    paint("IMG_0001.png", "blue", size=31)
+    report = library.index()
+    assert (report.moved, report.added, embedder.embedded) == (1, 1, 2)
+    assert ids(library)["holiday.png"] == before["IMG_0001.png"]
+
+
 def test_a_deleted_photo_goes_and_its_id_is_not_used_again(
     library: Library, photos: Path, paint: Paint
 ) -> None:

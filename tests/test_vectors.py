@@ -12,9 +12,18 @@ from clipsearch.errors import LibraryError
 from clipsearch.vectors import VectorIndex
 
 
+def f32(values: object) -> NDArray[np.float32]:
+    return np.array(values, np.float32)
+
+
+def i64(values: object) -> NDArray[np.int64]:
+    return np.array(values, np.int64)
+
+
 def unit(rows: NDArray[np.float32]) -> NDArray[np.float16]:
     length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return (rows / np.maximum(length, 1e-9)).astype(np.float16)
+    rounded: NDArray[np.float16] = (rows / np.maximum(length, 1e-9)).astype(np.float16)
+    return rounded
 
 
 def random_index(
@@ -63,19 +72,21 @@ def test_nearest_equals_brute_force(
 
 
 def test_ties_are_broken_by_id_even_beyond_k() -> None:
-    same = np.tile(np.float32([[0.6, 0.8]]), (5000, 1))
+    same = np.tile(f32([[0.6, 0.8]]), (5000, 1))
     index = VectorIndex(np.arange(5000, 0, -1, dtype=np.int64), same)
-    assert [i for i, _ in index.nearest(np.float32([0.6, 0.8]), 3)] == [1, 2, 3]
+    assert [i for i, _ in index.nearest(f32([0.6, 0.8]), 3)] == [1, 2, 3]
 
 
 def test_a_score_is_the_cosine() -> None:
-    index = VectorIndex(np.int64([7]), np.float32([[1, 0]]))
-    assert index.nearest(np.float32([0.6, 0.8]), 5) == [(7, pytest.approx(0.6))]
+    index = VectorIndex(i64([7]), f32([[1, 0]]))
+    ((photo, score),) = index.nearest(f32([0.6, 0.8]), 5)
+    assert photo == 7
+    assert score == pytest.approx(0.6)
 
 
 def test_an_empty_index_finds_nothing() -> None:
     index = VectorIndex(np.empty(0, np.int64), np.empty((0, 3), np.float32))
-    assert index.nearest(np.float32([1, 0, 0]), 5) == []
+    assert index.nearest(f32([1, 0, 0]), 5) == []
     assert len(index) == 0
 
 
@@ -89,14 +100,14 @@ def test_an_empty_index_finds_nothing() -> None:
 )
 def test_bad_input_is_refused(ids: list[int], vectors: list[list[float]]) -> None:
     with pytest.raises(ValueError, match=r"twice|fit|finite"):
-        VectorIndex(np.int64(ids), np.float32(vectors))
+        VectorIndex(i64(ids), f32(vectors))
 
 
 @pytest.mark.parametrize("query", [[1, 0, 0], [np.nan, 0]])
 def test_a_bad_query_is_refused(query: list[float]) -> None:
-    index = VectorIndex(np.int64([1]), np.float32([[1, 0]]))
+    index = VectorIndex(i64([1]), f32([[1, 0]]))
     with pytest.raises(ValueError, match=r"dimensions|finite"):
-        index.nearest(np.float32(query), 1)
+        index.nearest(f32(query), 1)
 
 
 def test_a_saved_index_answers_as_before(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -116,20 +116,22 @@ def _migrate(database: Database, path: Path) -> None:
     database.execute("pragma journal_mode = wal")
 
 
+def _scripts() -> list[Path]:
+    return sorted(resources.folder("migrations").glob("[0-9]*.sql"))
+
+
 def _migrations() -> Migrations:
     migrations = Migrations("clipsearch")
-    for file in sorted(resources.folder("migrations").glob("[0-9]*.sql")):
-        migrations(name=file.stem)(_script(file.read_text(encoding="utf-8"), file.stem))
+    for file in _scripts():
+        migrations(name=file.stem)(_migration(file.read_text(encoding="utf-8")))
     return migrations
 
 
-class _script:
-    def __init__(self, sql: str, name: str) -> None:
-        self.sql = sql
-        self.__name__ = name
+def _migration(sql: str) -> Callable[[Database], None]:
+    def migrate(db: Database, /) -> None:
+        db.executescript(sql)
 
-    def __call__(self, db: Database, /) -> None:
-        db.executescript(self.sql)
+    return migrate
 
 
 def _refuse_foreign(database: Database, path: Path, migrations: Migrations) -> None:
@@ -142,11 +144,8 @@ def _refuse_foreign(database: Database, path: Path, migrations: Migrations) -> N
             f"{path}: this database is no clipsearch catalogue; "
             "choose another folder with --library"
         )
-    known = {migration.name for migration in migrations.pending(database)}
-    applied = [migration.name for migration in migrations.applied(database)]
-    registered = {file.stem for file in resources.folder("migrations").glob("[0-9]*.sql")}
-    newer = [name for name in applied if name not in registered | known]
-    if newer:
+    known = {file.stem for file in _scripts()}
+    if newer := [step.name for step in migrations.applied(database) if step.name not in known]:
         raise ForeignDatabaseError(
             f"{path}: a newer clipsearch wrote this catalogue ({newer[-1]}); "
             "upgrade clipsearch to open it"

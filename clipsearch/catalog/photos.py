@@ -27,6 +27,12 @@ class Stored:
     size: int
     mtime_ns: int
     has_vector: bool
+    moved: bool = False
+
+    @property
+    def stamp(self) -> tuple[int, int]:
+        """What tells an unchanged file without opening it."""
+        return self.size, self.mtime_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +125,22 @@ def content_hash(db: Database, photo_id: int) -> bytes:
     return found
 
 
-def known_contents(db: Database, model_id: int) -> tuple[set[int], set[bytes]]:
-    """Return the sizes and SHA-256 of all files that have a vector of that model."""
-    rows = db.execute(
-        "select size, content_hash from photo join vector on photo_id = photo.id "
-        "where model_id = ?",
-        [model_id],
-    ).fetchall()
+def contents(db: Database, *, with_vectors_of: int | None = None) -> tuple[set[int], set[bytes]]:
+    """Return sizes and SHA-256 of all photos, or of those that have a vector of one model."""
+    sql, parameters = "select size, content_hash from photo", []
+    if with_vectors_of is not None:
+        sql += " join vector on photo_id = photo.id where model_id = ?"
+        parameters = [with_vectors_of]
+    rows = db.execute(sql, parameters).fetchall()
     return {row[0] for row in rows}, {row[1] for row in rows}
+
+
+def park(db: Database, photo_ids: Iterable[int]) -> None:
+    """Take photos off their paths, so that several can change places in one transaction."""
+    db.conn.executemany(
+        "update photo set path = cast('/' || id as blob) where id = ?",  # no relative path is so
+        ((photo_id,) for photo_id in photo_ids),
+    )
 
 
 def remove(db: Database, photo_ids: Iterable[int]) -> None:
@@ -193,7 +207,7 @@ def photos(db: Database, ids: Sequence[int]) -> list[Photo]:
             f"from photo join root on root.id = root_id where photo.id in ({marks})",
             block,
         ):
-            facts = Facts(*row[3:], tuple(keywords.get(row[0], ())))
+            facts = Facts(*row[3:], tuple(keywords.get(row[0], ())))  # type: ignore[call-arg]
             found[row[0]] = Photo(row[0], _join(row[1], row[2]), facts)
     return [found[photo_id] for photo_id in ids if photo_id in found]
 

@@ -1,0 +1,167 @@
+"""Bring the catalogue in line with the folders: embed what is new, carry over what moved.
+
+Threads read and decode ahead of one thread that runs the model and writes; every batch is one
+transaction, so that a run can be killed at any moment and the next one goes on from there.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from clipsearch.catalog import Catalog, archive, photos
+from clipsearch.catalog.archive import Model, Root
+from clipsearch.config import Settings
+from clipsearch.errors import PhotoError
+from clipsearch.indexing import moves, plan, writer
+from clipsearch.indexing.plan import Counts, Job
+from clipsearch.indexing.writer import Read
+from clipsearch.models.embedder import Embedder
+from clipsearch.photos import decode
+from clipsearch.records import IndexReport, OnProgress, Progress, ignore_progress
+
+__all__ = ["index"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_LARGEST_BATCH = 256  # files without an image to embed fill a transaction too
+
+
+def index(
+    catalog: Catalog,
+    embedder: Embedder,
+    roots: Sequence[Root],
+    *,
+    settings: Settings,
+    on_progress: OnProgress = ignore_progress,
+) -> IndexReport:
+    """Index `roots` with the embedder's model and make it the library's model when complete.
+
+    Rows are removed only after a complete walk of a readable root.
+
+    Raises: LibraryError, ModelError. A photo that cannot be read is listed, never raised.
+    """
+    started = time.monotonic()
+    counts = Counts()
+    with catalog.write() as db:
+        model = archive.ensure_model(
+            db,
+            embedder.name,
+            embedder.fingerprint,
+            dimensions=embedder.dimensions,
+            logit_scale=embedder.logit_scale,
+            logit_bias=embedder.logit_bias,
+        )
+        if archive.active_model(db) is None:
+            archive.use_model(db, model.id)  # a first run can be searched while it goes on
+    threads = settings.threads or os.cpu_count() or 2
+    max_pixels = settings.max_pixels or decode.pixel_limit(decode.available_memory())
+    decoder = decode.fingerprint(max_pixels)
+    folders, notices = plan.look(catalog, roots, model, on_progress)
+    jobs = [job for folder in folders for job in plan.jobs(folder, decoder, counts)]
+    if jobs:
+        contents = moves.known_contents(catalog, jobs, threads)
+        jobs = moves.carry_out(catalog, folders, jobs, contents, counts)
+        read = _reader(catalog, embedder, model, contents, max_pixels)
+        _embed(catalog, embedder, model, jobs, read, threads, decoder, counts, on_progress)
+    with catalog.write() as db:
+        for folder in folders:
+            writer.drop_gone(db, folder, counts)
+        archive.replace_model(db, model.id)
+        listed = {folder.root.path for folder in folders}
+        skipped = tuple(skip for root, skip in photos.skipped(db) if root in listed)
+    return IndexReport(
+        added=counts.added,
+        updated=counts.updated,
+        moved=counts.moved,
+        unchanged=counts.unchanged,
+        removed=counts.removed,
+        skipped=skipped,
+        seconds=round(time.monotonic() - started, 3),
+        model=embedder.name,
+        embedded=counts.embedded,
+        notices=tuple(notices),
+    )
+
+
+def _reader(
+    catalog: Catalog,
+    embedder: Embedder,
+    model: Model,
+    contents: dict[moves.Place, bytes],
+    max_pixels: int,
+) -> Callable[[Job], Read]:
+    """Return what the threads do with a file; it never raises for a bad photo."""
+    with catalog.read() as db:
+        _, embedded = photos.contents(db, with_vectors_of=model.id)
+
+    def read(job: Job) -> Read:
+        content = contents.get((job.folder.root.id, job.file.path))
+        if content in embedded:
+            return Read(job, content)
+        try:
+            decoded = decode.open_photo(job.path, size=embedder.image_size, max_pixels=max_pixels)
+        except PhotoError as error:
+            return Read(job, error=error)
+        image = embedder.prepare(decoded.image)
+        return Read(job, decoded.content_hash, decoded.facts, image)
+
+    return read
+
+
+def _embed(
+    catalog: Catalog,
+    embedder: Embedder,
+    model: Model,
+    jobs: Sequence[Job],
+    read: Callable[[Job], Read],
+    threads: int,
+    decoder: str,
+    counts: Counts,
+    on_progress: OnProgress,
+) -> None:
+    """Read ahead, embed and write until no job is left."""
+    on_progress(Progress("embed", 0, len(jobs)))
+    done = 0
+    with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
+        found = _ahead(pool, read, jobs, depth=threads + 2 * embedder.batch_size)
+        for batch in _batches(found, embedder.batch_size):
+            writer.write(catalog, model, embedder, batch, decoder=decoder, counts=counts)
+            done += len(batch)
+            on_progress(Progress("embed", done, len(jobs)))
+
+
+def _batches(found: Iterable[Read], images: int) -> Iterator[list[Read]]:
+    """Collect reads until they hold that many images."""
+    batch: list[Read] = []
+    waiting = 0
+    for read in found:
+        batch.append(read)
+        waiting += read.image is not None
+        if waiting == images or len(batch) == _LARGEST_BATCH:
+            yield batch
+            batch, waiting = [], 0
+    if batch:
+        yield batch
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], *, depth: int
+) -> Iterator[R]:
+    """Yield `function` of each item in order, with at most `depth` items under way."""
+    waiting: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) >= depth:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()

@@ -1,0 +1,107 @@
+"""Write what was read and embedded, one transaction a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+from sqlite_utils import Database
+
+from clipsearch.catalog import Catalog, photos, vectors
+from clipsearch.catalog.archive import Model
+from clipsearch.errors import PhotoError
+from clipsearch.indexing.plan import Counts, Folder, Job
+from clipsearch.models.embedder import Embedder
+from clipsearch.records import Facts
+
+
+@dataclass(frozen=True)
+class Read:
+    """What a thread found in a file: an image to embed, content that is known, or an error."""
+
+    job: Job
+    content_hash: bytes = b""
+    facts: Facts | None = None
+    image: Image.Image | None = None
+    error: PhotoError | None = None
+
+
+def write(
+    catalog: Catalog,
+    model: Model,
+    embedder: Embedder,
+    batch: Sequence[Read],
+    *,
+    decoder: str,
+    counts: Counts,
+) -> None:
+    """Embed the images of a batch and write all of it, or nothing."""
+    images = [found.image for found in batch if found.image is not None]
+    embedded = iter(embedder.images(images)) if images else iter(())
+    counts.embedded += len(images)
+    with catalog.write() as db:
+        for found in batch:
+            if found.error is not None:
+                _skip(db, found.job, found.error, decoder, counts)
+                continue
+            photo_id = _place(db, found, counts)
+            vector = next(embedded) if found.image is not None else None
+            if vector is not None and not vectors.has(db, photo_id, model.id):
+                vectors.put(db, photo_id, model.id, vector)
+
+
+def drop_gone(db: Database, folder: Folder, counts: Counts) -> None:
+    """Forget photos and skipped files that a complete walk did not meet."""
+    photos.remove(db, folder.gone.values())
+    counts.removed += len(folder.gone)
+    said = {skip.path: skip.reason for skip in folder.walked.skipped}
+    there = {file.path for file in folder.walked.files}
+    photos.clear_skipped(db, folder.root.id, folder.skips.keys() - there - said.keys())
+    for path, reason in said.items():
+        if (before := folder.skips.get(path)) is None or before.reason != reason:
+            photos.set_skipped(db, folder.root.id, path, reason)
+
+
+def _place(db: Database, found: Read, counts: Counts) -> int:
+    """Insert or update the photo of a file and return its id."""
+    job = found.job
+    known = job.known
+    file = job.with_content(found.content_hash)
+    photos.clear_skipped(db, file.root_id, [file.path])
+    if known and photos.content_hash(db, known.id) == found.content_hash:
+        photos.relocate(db, known.id, file)
+        counts.unchanged += not known.moved
+        return known.id
+    twins = photos.with_content(db, found.content_hash)
+    facts = found.facts
+    if facts is None:  # content that is known needs no decoding
+        twin = photos.photo(db, twins[0][0])
+        assert twin is not None  # noqa: S101 - read in this transaction
+        facts = twin.facts
+    if known:
+        photos.update(db, known.id, file, facts)
+        counts.updated += 1
+        photo_id = known.id
+    else:
+        photo_id = photos.add(db, file, facts)
+        counts.added += 1
+    for twin_id, _, _ in twins:  # equal content, equal vector, whatever batch it came in
+        vectors.carry_over(db, twin_id, photo_id)
+    return photo_id
+
+
+def _skip(db: Database, job: Job, error: PhotoError, decoder: str, counts: Counts) -> None:
+    photos.set_skipped(
+        db,
+        job.folder.root.id,
+        job.file.path,
+        error.reason,
+        size=job.file.size,
+        mtime_ns=job.file.mtime_ns,
+        decoder=None if error.transient else decoder,
+    )
+    # What cannot be read today may be readable tomorrow; what is broken is no photo any more.
+    if job.known and not error.transient:
+        photos.remove(db, [job.known.id])
+        counts.removed += 1
