@@ -75,6 +75,9 @@ _LOADERS: dict[str, type[ImageFile.ImageFile]] = {
 # These two turn the pixels themselves: TIFF by its tag, HEIF by the container's irot box.
 _TURNED_BY_LOADER = frozenset({"TIFF", "HEIF"})
 
+# What loaders stumble over when a header has values of the wrong type or none at all.
+_NONSENSE = (ArithmeticError, AssertionError, AttributeError, KeyError, TypeError)
+
 # What Pillow says where its own words would help nobody.
 _PLAIN_WORDS = {
     "not identified by this driver": "no pixels: the header has no usable size",
@@ -272,6 +275,11 @@ def _ignore_warnings_of_pillow() -> None:
 
 def _reason(error: Exception) -> tuple[str, bool]:
     """Say in a few words what an exception means for the photo, and whether it may pass."""
+    if isinstance(error, OSError) and error.errno in (errno.EINVAL, errno.EOVERFLOW):
+        # From a jump to an absurd offset: the file itself was read to its end before.
+        return "corrupt: it points outside of itself", False
+    if isinstance(error, ImportError):
+        return f"cannot be decoded: {_one_line(error)}", False
     if isinstance(error, OSError) and error.errno is not None:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             return "no such file", True
@@ -284,6 +292,8 @@ def _reason(error: Exception) -> tuple[str, bool]:
     cause = error.__cause__ or error
     if "truncated" in text.lower() or isinstance(cause, struct.error | EOFError | IndexError):
         return "truncated: the file ends early", False
+    if isinstance(cause, _NONSENSE) or text.startswith("invalid literal"):
+        return "corrupt: its header makes no sense", False
     return _PLAIN_WORDS.get(text, f"corrupt: {text}"), False
 
 
