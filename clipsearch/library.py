@@ -189,6 +189,11 @@ class Library:
         with self._catalog.read() as db:
             return [skip for _, skip in photos.skipped(db)]
 
+    def fault(self) -> str | None:
+        """Check the whole catalogue; return what is wrong with it, if anything is."""
+        with self._catalog.read() as db:
+            return archive.fault(db)
+
     def forget(self, root: str | os.PathLike[str]) -> int:
         """Drop a root with its photos from the library and return their number.
 

@@ -136,6 +136,15 @@ def remove_root(db: Database, root_id: int) -> None:
     db.execute("delete from root where id = ?", [root_id])
 
 
+def fault(db: Database) -> str | None:
+    """Return the first thing that SQLite's own checks find wrong."""
+    found: str = db.execute("pragma integrity_check(1)").fetchone()[0]
+    if found != "ok":
+        return found
+    orphan = db.execute("pragma foreign_key_check").fetchone()
+    return f"a row of {orphan[0]} refers to nothing" if orphan else None
+
+
 def status(db: Database) -> Status:
     """Count what the library holds."""
     photos, skipped, revision = db.execute(

@@ -263,3 +263,19 @@ def test_a_query_error_shows_where(colours: Run) -> None:
     _, _, err = colours("search", 'grass "red ball')
     assert err.splitlines()[1:] == ['  grass "red ball', "        ^"]
     assert isinstance(QueryError("a", "b", 0), Exception)
+
+
+def test_doctor_finds_a_healthy_library_healthy_and_a_lost_root(
+    run: Run, photos: Path, paint: Paint
+) -> None:
+    paint("red.png", "red")
+    assert run("index", photos, "--model", "starter", "--quiet")[0] == 0
+    code, out, err = run("doctor")
+    assert (code, err) == (0, "")
+    assert "WRONG" not in out
+    assert "1 photos, 0 skipped" in out
+    photos.rename(photos.with_name("away"))
+    code, out, err = run("doctor")
+    assert code == 1
+    assert f"WRONG  root: {photos} cannot be reached" in out
+    assert "1 of" in err

@@ -1,0 +1,105 @@
+"""The whole path on photos and files that were not made by these tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clipsearch import Library
+from tests.fakes import ColourEmbedder
+
+INDEX_WITH_STARTER = """
+import json, resource, sys
+from clipsearch import Library
+with Library(sys.argv[1], "starter") as library:
+    report = library.index(*sys.argv[2:])
+    hits = library.search("a photo", k=10_000).hits
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps([[hit.path for hit in hits], [[s.path, s.reason] for s in report.skipped], peak]))
+"""
+
+
+def described(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_odd_broken_and_hostile_files(shared: Path, tmp_path: Path) -> None:
+    hazards = tmp_path / "hazards"
+    subprocess.run(
+        [sys.executable, str(shared / "odd" / "make_fs_hazards.py"), str(hazards)], check=True
+    )
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", INDEX_WITH_STARTER, str(tmp_path / "library")),
+            *(str(shared / "odd" / "files"), str(hazards)),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=Path(__file__).parents[1],
+        check=True,
+    )
+    indexed, skipped, peak = json.loads(done.stdout)
+    names = {os.path.relpath(path, shared / "odd") for path in indexed}
+    reasons = {os.path.relpath(path, shared / "odd"): reason for path, reason in skipped}
+    entries = described(shared / "odd" / "odd.jsonl")
+    assert len(entries) == 121
+    for entry in entries:
+        file = entry["file"]
+        if entry["expect"] == "index":
+            assert file in names, (file, reasons.get(file))
+        elif entry["expect"] == "skip":
+            assert file not in names
+            assert len(reasons[file]) > 5, file
+    here = {path: reason for path, reason in skipped if path.startswith(str(hazards))}
+    assert not [path for path in indexed if path.startswith(str(hazards))]
+    assert {"pipe.jpg", "zero.jpg", "sparse_10GB.jpg", "dangling.jpg", "new\nline.jpg"} <= {
+        os.path.relpath(path, hazards) for path in here
+    }
+    assert any(os.fsencode(path).endswith(b"caf\xe9.jpg") for path in here)
+    assert peak < 2 << 30
+
+
+def test_facts_agree_with_exiftool(shared: Path, library: Library) -> None:
+    library.index(shared / "exif")
+    hits = library.search("grey", k=100).hits
+    facts = {Path(hit.path).name: library.photo(hit.id).facts for hit in hits}
+    entries = described(shared / "exif" / "exif.jsonl")
+    assert len(entries) == len(facts) == 19
+    for entry in entries:
+        found = facts[Path(entry["file"]).name]
+        assert [found.width, found.height] == entry["display_size"], entry["file"]
+        assert found.camera_model == entry["model"]
+        assert found.camera_make == entry["make"]
+        for mine, theirs in ((found.latitude, entry["lat"]), (found.longitude, entry["lon"])):
+            assert mine == (pytest.approx(theirs) if theirs not in ("", None) else None)
+        if taken := entry["date_original"] or entry["create_date"]:
+            date, _, clock = taken.partition(" ")
+            assert found.taken_at == f"{date.replace(':', '-')}T{clock}"
+
+
+def test_phrases_find_photos_with_the_starter(shared: Path, tmp_path: Path) -> None:
+    captions = {
+        entry["file"]: " ".join(entry["captions"]).lower()
+        for entry in described(shared / "captions" / "captions.jsonl")
+    }
+    with Library(tmp_path / "library", "starter") as library:
+        library.index(shared / "captions")
+        for phrase in ("pizza", "train", "bear", "elephant", "laptop"):
+            best = library.search(f"a photo of a {phrase}", k=1).hits[0].path
+            assert phrase in captions[os.path.relpath(best, shared / "captions")], (phrase, best)
+
+
+def test_a_failing_photo_does_not_stop_the_others(shared: Path, tmp_path: Path) -> None:
+    with Library(tmp_path / "library", ColourEmbedder()) as library:
+        first = library.index(shared / "odd")
+        second = library.index(shared / "odd")
+    assert first.added > 70
+    assert (second.unchanged, second.added, second.removed) == (first.added, 0, 0)
+    assert second.skipped == first.skipped
