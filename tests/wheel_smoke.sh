@@ -6,7 +6,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
 python3 -m venv "$scratch/build"
-"$scratch/build/bin/pip" install --quiet --disable-pip-version-check build==1.3.0
+"$scratch/build/bin/pip" install --quiet --disable-pip-version-check build==1.6.1
 "$scratch/build/bin/python" -m build --quiet --outdir "$scratch/dist" .
 ls -l "$scratch/dist"
 
