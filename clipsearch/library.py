@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,11 +12,11 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from clipsearch.catalog import Catalog, archive, photos, vectors
+from clipsearch.catalog import Catalog, archive, photos
 from clipsearch.catalog.archive import Model, Root
 from clipsearch.config import LIBRARY_MARKER, Settings, default_library
 from clipsearch.errors import LibraryBusyError, LibraryError, PhotoNotFoundError, QueryError
-from clipsearch.query import Query, Term, parse
+from clipsearch.query import Query, parse
 from clipsearch.records import (
     IndexReport,
     OnProgress,
@@ -27,10 +26,10 @@ from clipsearch.records import (
     Status,
     ignore_progress,
 )
+from clipsearch.space import AnyPhoto, Space, inside, resolved
 
 if TYPE_CHECKING:
     from clipsearch.models.embedder import Embedder
-    from clipsearch.vectors import VectorIndex
 
 OnNotice = Callable[[str], None]
 
@@ -58,12 +57,6 @@ class Library:
     ) -> None:
         self.folder = Path(folder).expanduser().absolute() if folder else default_library()
         self.settings = settings or Settings()
-        self._model = model
-        self._device, self._precision = device, precision
-        self._on_notice = on_notice or (lambda _: None)
-        self._lock = threading.RLock()
-        self._embedder: Embedder | None = None if isinstance(model, str) else model
-        self._index: tuple[tuple[str, int, int], VectorIndex] | None = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             marker = self.folder / LIBRARY_MARKER
@@ -74,6 +67,15 @@ class Library:
                 f"{self.folder}: the library folder cannot be made: {error.strerror}"
             ) from error
         self._catalog = Catalog(self.folder / "catalog.db")
+        self._space = Space(
+            self.folder,
+            self._catalog,
+            model,
+            device=device,
+            precision=precision,
+            settings=self.settings,
+            on_notice=on_notice or (lambda _: None),
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -89,7 +91,7 @@ class Library:
     def close(self) -> None:
         """Close the catalogue and let go of model and index."""
         self._catalog.close()
-        self._embedder = self._index = None
+        self._space.close()
 
     def index(
         self, *roots: str | os.PathLike[str], on_progress: OnProgress = ignore_progress
@@ -131,29 +133,26 @@ class Library:
         _check_page(k, offset)
         started = time.perf_counter()
         parsed = parse(query, paths=True) if isinstance(query, str) else query
-        model = self._model_in_use()
-        embedder = self._embedder_of(model)
+        model = self._space.model_in_use()
         vector = searching.query_vector(
-            parsed, texts=embedder.texts, image=lambda term: self._image_vector(term, model)
+            parsed,
+            texts=self._space.embedder_of(model).texts,
+            image=lambda term: self._space.vector(
+                int(term.value) if term.kind == "image" else term.value, model
+            )[1],
         )
         return self._ranked(str(query), vector, model, started, k=k, offset=offset)
 
-    def similar(
-        self, photo: int | str | os.PathLike[str], *, k: int = 20, offset: int = 0
-    ) -> SearchResult:
+    def similar(self, photo: AnyPhoto, *, k: int = 20, offset: int = 0) -> SearchResult:
         """Rank all other photos by likeness to one: a photo's id, or the path of any image.
 
         Raises: PhotoNotFoundError, PhotoError, ModelError.
         """
         _check_page(k, offset)
         started = time.perf_counter()
-        model = self._model_in_use()
-        known = photo if isinstance(photo, int) else self._id_at(photo)
-        if known is not None:
-            vector, name = self._stored_vector(known, model), f"image:{known}"
-        else:
-            assert not isinstance(photo, int)  # noqa: S101 - narrowed by the line above
-            vector, name = self._embedded_file(photo, model), os.fspath(photo)
+        model = self._space.model_in_use()
+        known, vector = self._space.vector(photo, model)
+        name = f"image:{known}" if known is not None else os.fspath(photo)  # type: ignore[arg-type]
         return self._ranked(name, vector, model, started, k=k, offset=offset, without=known)
 
     def photo(self, photo_id: int) -> Photo:
@@ -201,7 +200,7 @@ class Library:
 
         Raises: LibraryError where the library does not follow that folder.
         """
-        path = _resolved(root)
+        path = resolved(root)
         with self._catalog.write() as db:
             found = next((known for known in archive.roots(db) if known.path == path), None)
             if found is None:
@@ -218,32 +217,11 @@ class Library:
 
         Raises: ModelError.
         """
-        with self._lock:
-            if self._embedder is None:
-                from clipsearch.models import registry
-
-                self._embedder = registry.load(
-                    self._model_name(), device=self._device, precision=self._precision
-                )
-            return self._embedder
-
-    def _model_name(self) -> str:
-        assert isinstance(self._model, str)  # noqa: S101 - an embedder is never loaded again
-        if self._model != "auto":
-            return self._model
-        with self._catalog.read() as db:
-            if own := archive.active_model(db):
-                return own.name
-        from clipsearch.models import registry
-
-        choice = registry.resolve_auto()
-        if choice.reason:
-            self._on_notice(choice.reason)
-        return choice.name
+        return self._space.embedder
 
     def _roots(self, wanted: Sequence[str | os.PathLike[str]]) -> list[Root]:
         """Return the roots to walk, the wanted ones added; a root never lies inside another."""
-        paths = [_resolved(root) for root in wanted]
+        paths = [resolved(root) for root in wanted]
         for path in paths:
             if not Path(path).is_dir():
                 raise LibraryError(f"{path}: no such folder; name a folder of photos")
@@ -256,43 +234,15 @@ class Library:
             chosen: dict[int, Root] = {}
             for path in paths:
                 known = archive.roots(db)
-                covering = next((root for root in known if _inside(path, root.path)), None)
+                covering = next((root for root in known if inside(path, root.path)), None)
                 if covering is None:
                     covering = archive.add_root(db, path, Path(path).stat().st_dev)
                     for child in known:
-                        if _inside(child.path, path):
+                        if inside(child.path, path):
                             archive.adopt(db, child, covering)
                             chosen.pop(child.id, None)
                 chosen[covering.id] = covering
             return list(chosen.values())
-
-    def _model_in_use(self) -> Model:
-        """Return the model whose vectors answer; the embedder itself may not be needed."""
-        with self._catalog.read() as db:
-            active = archive.active_model(db)
-            if active is None or not archive.status(db).photos:
-                raise LibraryError(
-                    f"{self.folder}: the library is empty; run `clipsearch index FOLDER` first"
-                )
-            if self._model == "auto":
-                return active
-            name = self.embedder.name
-            found = archive.find_model(db, name, self.embedder.fingerprint)
-            if found is None and name != active.name:
-                raise LibraryError(
-                    f"the library has no vectors of {name}; run `clipsearch models use {name}`"
-                )
-            return found or active
-
-    def _embedder_of(self, model: Model) -> Embedder:
-        """Return the embedder, sure that its vectors may be compared with those of `model`."""
-        embedder = self.embedder
-        if (embedder.name, embedder.fingerprint) != (model.name, model.fingerprint):
-            raise LibraryError(
-                f"the weights of {model.name} are not those that the library was indexed with; "
-                "run `clipsearch index` to embed the photos again"
-            )
-        return embedder
 
     def _ranked(
         self,
@@ -307,80 +257,13 @@ class Library:
     ) -> SearchResult:
         from clipsearch import searching
 
-        index = self._vector_index(model)
+        index = self._space.index(model)
         hits = searching.rank(self._catalog, index, vector, k=k, offset=offset, without=without)
         took_ms = round((time.perf_counter() - started) * 1000, 1)
         total = len(index) - (without is not None)
         return SearchResult(query, model.name, total, took_ms, hits)
 
-    def _vector_index(self, model: Model) -> VectorIndex:
-        """Return the index of the present revision: kept, read from its file, or built."""
-        from clipsearch.vectors import VectorIndex
-
-        with self._lock:
-            with self._catalog.read() as db:
-                key = (*archive.identity(db), model.id)
-                if self._index and self._index[0] == key:
-                    return self._index[1]
-                folder = self.folder / "vectors"
-                file = folder / f"{key[0][:12]}-{model.id}-{key[1]}.index"
-                try:
-                    index = VectorIndex.load(file, model.dimensions)
-                except LibraryError:  # absent, stale or damaged: derived again from the truth
-                    index = VectorIndex(*vectors.all_of(db, model.id, model.dimensions))
-                    index.save(file)
-                    for old in folder.glob(f"*-{model.id}-*.index"):
-                        if old != file:
-                            old.unlink(missing_ok=True)
-            self._index = (key, index)
-            return index
-
-    def _image_vector(self, term: Term, model: Model) -> NDArray[np.float32]:
-        if term.kind == "image":
-            return self._stored_vector(int(term.value), model)
-        known = self._id_at(term.value)
-        return (
-            self._embedded_file(term.value, model)
-            if known is None
-            else self._stored_vector(known, model)
-        )
-
-    def _stored_vector(self, photo_id: int, model: Model) -> NDArray[np.float32]:
-        with self._catalog.read() as db:
-            vector = vectors.get(db, photo_id, model.id)
-        if vector is None:
-            raise PhotoNotFoundError(f"there is no photo {photo_id} in {self.folder}")
-        return vector
-
-    def _embedded_file(self, path: str | os.PathLike[str], model: Model) -> NDArray[np.float32]:
-        from clipsearch.photos import decode
-
-        embedder = self._embedder_of(model)
-        limit = self.settings.max_pixels or decode.pixel_limit(decode.available_memory())
-        file = Path(path).expanduser()
-        image = decode.open_photo(file, size=embedder.image_size, max_pixels=limit).image
-        vector: NDArray[np.float32] = embedder.images([image])[0]
-        return vector
-
-    def _id_at(self, path: str | os.PathLike[str]) -> int | None:
-        """Return the id of the library's photo at a path, if it is one."""
-        target = _resolved(path)
-        with self._catalog.read() as db:
-            for root in archive.roots(db):
-                if _inside(target, root.path):
-                    inner = os.path.relpath(target, root.path).replace(os.sep, "/")
-                    return photos.at_path(db, root.id, inner)
-        return None
-
 
 def _check_page(k: int, offset: int) -> None:
     if k < 1 or offset < 0:
         raise QueryError("k must be at least 1 and offset at least 0", f"k={k} offset={offset}", 0)
-
-
-def _resolved(path: str | os.PathLike[str]) -> str:
-    return os.path.realpath(Path(path).expanduser())
-
-
-def _inside(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)

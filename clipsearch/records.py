@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, overload
 
 Band = Literal["strong", "likely", "weak"]
 
@@ -57,14 +57,160 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
-class SearchResult:
-    """Hits in rank order; `total` counts the photos that were ranked."""
+class SearchResult(Sequence[Hit]):
+    """Hits in rank order, also a sequence of them; `total` counts the photos that were ranked."""
 
     query: str
     model: str
     total: int
     took_ms: float
     hits: tuple[Hit, ...]
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Hit, ...]: ...
+    def __getitem__(self, index: int | slice) -> Hit | tuple[Hit, ...]:
+        return self.hits[index]
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A candidate sentence for a photo."""
+
+    text: str
+    cosine: float
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class RankedCaptions(Sequence[Caption]):
+    """Candidates in rank order, also a sequence of them.
+
+    `fits` is false when the best does not beat neutral background sentences; `margin` is the
+    distance of its cosine to the runner-up's, `None` where there is none.
+    """
+
+    photo: str
+    model: str
+    fits: bool
+    margin: float | None
+    captions: tuple[Caption, ...]
+
+    @overload
+    def __getitem__(self, index: int) -> Caption: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Caption, ...]: ...
+    def __getitem__(self, index: int | slice) -> Caption | tuple[Caption, ...]:
+        return self.captions[index]
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredLabel:
+    """A label for one photo: `probability` is among the labels it was asked with."""
+
+    label: str
+    cosine: float
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Classification(Sequence[ScoredLabel]):
+    """Labels in rank order, also a sequence of them; `fits` and `margin` as for captions."""
+
+    photo: str
+    model: str
+    labels: tuple[ScoredLabel, ...]
+    fits: bool
+    margin: float | None
+
+    @overload
+    def __getitem__(self, index: int) -> ScoredLabel: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[ScoredLabel, ...]: ...
+    def __getitem__(self, index: int | slice) -> ScoredLabel | tuple[ScoredLabel, ...]:
+        return self.labels[index]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A label that holds for a photo; `score` and `model` are those of the run that gave it."""
+
+    label: str
+    origin: Literal["hand", "file", "run"]
+    score: float | None
+    run: int | None
+    model: str | None
+
+
+RunKind = Literal["tag", "caption", "export"]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One pass over the library; `results` counts its tags, captions or files."""
+
+    id: int
+    kind: RunKind
+    model: str
+    source: str
+    source_hash: str
+    settings: Mapping[str, object]
+    photos: int
+    results: int
+    made_at: str
+    undone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """The caption that a run proposes for a photo."""
+
+    photo_id: int
+    text: str
+    cosine: float
+    margin: float
+    fits: bool
+
+
+AltState = Literal["accepted", "edited", "file"]
+
+
+@dataclass(frozen=True, slots=True)
+class AltText:
+    """The caption chosen for a photo, by a person or in the file itself."""
+
+    text: str
+    state: AltState
+
+
+@dataclass(frozen=True, slots=True)
+class TagReport:
+    """What a tagging run did: `tags` were given to `photos` with `labels` in question."""
+
+    run: int
+    labels: int
+    photos: int
+    tags: int
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionReport:
+    """What a captioning run did: for `none_fits` photos nothing beat the background."""
+
+    run: int
+    photos: int
+    proposed: int
+    none_fits: int
 
 
 @dataclass(frozen=True, slots=True)

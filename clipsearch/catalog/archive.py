@@ -123,9 +123,9 @@ def adopt(db: Database, child: Root, parent: Root) -> None:
     """Move all photos of `child` to `parent`, a root above it, and drop `child`."""
     prefix = os.path.relpath(child.path, parent.path).replace(os.sep, "/")
     for table in ("photo", "skipped"):
-        rows = db.execute(f"select path from {table} where root_id = ?", [child.id]).fetchall()  # noqa: S608
+        rows = db.execute(f"select path from {table} where root_id = ?", [child.id]).fetchall()
         db.conn.executemany(
-            f"update {table} set root_id = ?, path = ? where root_id = ? and path = ?",  # noqa: S608
+            f"update {table} set root_id = ?, path = ? where root_id = ? and path = ?",
             ((parent.id, os.fsencode(prefix) + b"/" + path, child.id, path) for (path,) in rows),
         )
     remove_root(db, child.id)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sqlite_utils import Database
 
+from clipsearch.catalog import captions, runs, tags
 from clipsearch.catalog.database import now
 from clipsearch.records import Facts, Photo, Skipped
 
@@ -79,24 +80,27 @@ def stored_skips(db: Database, root_id: int) -> dict[str, StoredSkip]:
 def add(db: Database, file: File, facts: Facts) -> int:
     """Insert a photo and return its id."""
     cursor = db.execute(
-        f"insert into photo ({_FILE}, indexed_at, {_FACTS}) "  # noqa: S608
-        f"values ({', '.join('?' * 20)})",
+        f"insert into photo ({_FILE}, indexed_at, {_FACTS}) values ({', '.join('?' * 20)})",
         [*_file_values(file), now(), *_fact_values(facts)],
     )
     assert cursor.lastrowid is not None  # noqa: S101 - an insert has just happened
-    _set_keywords(db, cursor.lastrowid, facts.keywords)
+    _take_words(db, cursor.lastrowid, facts)
     return cursor.lastrowid
 
 
 def update(db: Database, photo_id: int, file: File, facts: Facts) -> None:
-    """Replace what is known of a photo; its vectors go, for its content is another."""
+    """Replace what is known of a photo whose content is another now.
+
+    Its vectors and what runs decided of it go; what people decided stays.
+    """
     columns = f"{_FILE}, indexed_at, {_FACTS}"
     assignments = ", ".join(f"{column} = ?" for column in columns.split(", "))
     db.execute(
-        f"update photo set {assignments} where id = ?",  # noqa: S608
+        f"update photo set {assignments} where id = ?",
         [*_file_values(file), now(), *_fact_values(facts), photo_id],
     )
-    _set_keywords(db, photo_id, facts.keywords)
+    runs.drop_results_of(db, photo_id)
+    _take_words(db, photo_id, facts)
     db.execute("delete from vector where photo_id = ?", [photo_id])
 
 
@@ -197,13 +201,13 @@ def photos(db: Database, ids: Sequence[int]) -> list[Photo]:
         marks = ", ".join("?" * len(block))
         keywords: dict[int, list[str]] = {}
         for photo_id, keyword in db.execute(
-            f"select photo_id, keyword from keyword where photo_id in ({marks}) "  # noqa: S608
+            f"select photo_id, keyword from keyword where photo_id in ({marks}) "
             "order by photo_id, position",
             block,
         ):
             keywords.setdefault(photo_id, []).append(keyword)
         for row in db.execute(
-            f"select photo.id, root.path, photo.path, {_FACTS} "  # noqa: S608
+            f"select photo.id, root.path, photo.path, {_FACTS} "
             f"from photo join root on root.id = root_id where photo.id in ({marks})",
             block,
         ):
@@ -240,9 +244,12 @@ def _fact_values(facts: Facts) -> list[object]:
     return [getattr(facts, name) for name in _FACTS.split(", ")]
 
 
-def _set_keywords(db: Database, photo_id: int, keywords: Sequence[str]) -> None:
+def _take_words(db: Database, photo_id: int, facts: Facts) -> None:
+    """Let the file's own keywords be tags and its description alt text, of origin "file"."""
     db.execute("delete from keyword where photo_id = ?", [photo_id])
     db.conn.executemany(
         "insert into keyword (photo_id, position, keyword) values (?, ?, ?)",
-        ((photo_id, position, keyword) for position, keyword in enumerate(keywords)),
+        ((photo_id, position, keyword) for position, keyword in enumerate(facts.keywords)),
     )
+    tags.derive(db, photo_id)
+    captions.take_from_file(db, photo_id, facts.description)

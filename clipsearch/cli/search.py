@@ -79,7 +79,7 @@ def search(query: tuple[str, ...], k: int, offset: int, **options: Any) -> None:
     \b
       clipsearch search dog on a beach
       clipsearch search dog on a beach -people         away from people
-      clipsearch search '"red ball" + 2:grass'         two phrases, grass counts double
+      clipsearch search '"red ball" +2:grass'          two phrases, grass counts double
       clipsearch search image:12 +snow                 photo 12, but with snow
       clipsearch search ./pool.jpg -water              any image file is a term too
 

@@ -1,0 +1,105 @@
+"""Runs: one tagging, captioning or exporting pass each, which can be undone."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqlite_utils import Database
+
+from clipsearch.catalog.archive import Model
+from clipsearch.catalog.database import now
+from clipsearch.records import Run, RunKind
+
+_COLUMNS = (
+    "id, kind, model, source, source_hash, settings, photos, results, made_at, "
+    "undone_at is not null"
+)
+
+
+def begin(
+    db: Database,
+    kind: RunKind,
+    model: Model,
+    *,
+    source: str,
+    source_hash: str,
+    settings: Mapping[str, object],
+    photos: Iterable[int],
+) -> int:
+    """Record a run over `photos` and return its id; `finish` counts its results."""
+    cursor = db.execute(
+        "insert into run (kind, model, fingerprint, source, source_hash, settings, photos, "
+        "results, made_at) values (?, ?, ?, ?, ?, ?, 0, 0, ?)",
+        [
+            *(kind, model.name, model.fingerprint, source, source_hash),
+            *(json.dumps(settings, sort_keys=True), now()),
+        ],
+    )
+    run_id = cursor.lastrowid
+    assert run_id is not None  # noqa: S101 - an insert has just happened
+    db.conn.executemany(
+        "insert into run_photo (run_id, photo_id) values (?, ?)",
+        ((run_id, photo_id) for photo_id in photos),
+    )
+    db.execute(
+        "update run set photos = (select count(*) from run_photo where run_id = id) where id = ?",
+        [run_id],
+    )
+    return run_id
+
+
+def finish(db: Database, run_id: int, results: int) -> None:
+    """Record how many tags, captions or files a run made."""
+    db.execute("update run set results = ? where id = ?", [results, run_id])
+
+
+def all_of(db: Database) -> list[Run]:
+    """List all runs, the latest first."""
+    return [_run(row) for row in db.execute(f"select {_COLUMNS} from run order by id desc")]
+
+
+def get(db: Database, run_id: int) -> Run | None:
+    """Return one run."""
+    row = db.execute(f"select {_COLUMNS} from run where id = ?", [run_id]).fetchone()
+    return _run(row) if row else None
+
+
+def set_undone(db: Database, run_id: int) -> None:
+    """Take a run out of the count; what it decided stays on record."""
+    db.execute("update run set undone_at = ? where id = ?", [now(), run_id])
+
+
+def drop_results_of(db: Database, photo_id: int) -> None:
+    """Forget what runs decided of a photo whose content is another now."""
+    for table in ("run_tag", "run_photo", "proposal"):
+        db.execute(f"delete from {table} where photo_id = ?", [photo_id])
+
+
+def put_sidecars(
+    db: Database, run_id: int, files: Iterable[tuple[int, str, bytes | None, bytes]]
+) -> None:
+    """Record sidecars that an export is about to write: (photo id, path, before, hash after)."""
+    db.conn.executemany(
+        "insert into sidecar (run_id, photo_id, path, before, after_hash) values (?, ?, ?, ?, ?)",
+        (
+            (run_id, photo_id, os.fsencode(path), before, after)
+            for photo_id, path, before, after in files
+        ),
+    )
+
+
+def sidecars(db: Database, run_id: int) -> list[tuple[str, bytes | None, bytes]]:
+    """Return what an export wrote: (path, before, hash after), in the order of paths."""
+    rows = db.execute(
+        "select path, before, after_hash from sidecar where run_id = ? order by path", [run_id]
+    )
+    return [(os.fsdecode(row[0]), row[1], row[2]) for row in rows]
+
+
+def _run(row: Sequence[object]) -> Run:
+    values = list(row)
+    values[5] = json.loads(str(values[5]))
+    values[9] = bool(values[9])
+    return Run(*values)  # type: ignore[arg-type]

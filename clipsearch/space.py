@@ -1,0 +1,188 @@
+"""The embedding space of a library: its model and its index, each opened once and kept."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipsearch.catalog import Catalog, archive, photos, vectors
+from clipsearch.catalog.archive import Model
+from clipsearch.config import Settings
+from clipsearch.errors import LibraryError, PhotoNotFoundError
+
+if TYPE_CHECKING:
+    from clipsearch.models.embedder import Embedder
+    from clipsearch.vectors import VectorIndex
+
+Vector = NDArray[np.float32]
+AnyPhoto = int | str | os.PathLike[str]
+
+
+class Space:
+    """What answers in a library: a model by name (loaded when first needed) or an embedder."""
+
+    def __init__(
+        self,
+        folder: Path,
+        catalog: Catalog,
+        model: str | Embedder,
+        *,
+        device: str,
+        precision: str,
+        settings: Settings,
+        on_notice: Callable[[str], None],
+    ) -> None:
+        self._folder = folder
+        self._catalog = catalog
+        self._name = model if isinstance(model, str) else None
+        self._embedder = None if isinstance(model, str) else model
+        self._device, self._precision = device, precision
+        self._settings = settings
+        self._on_notice = on_notice
+        self._lock = threading.RLock()
+        self._index: tuple[tuple[str, int, int], VectorIndex] | None = None
+
+    def close(self) -> None:
+        """Let go of model and index."""
+        self._embedder = self._index = None
+
+    @property
+    def embedder(self) -> Embedder:
+        """The model in use, loaded on first access.
+
+        Raises: ModelError.
+        """
+        with self._lock:
+            if self._embedder is None:
+                from clipsearch.models import registry
+
+                self._embedder = registry.load(
+                    self._resolved_name(), device=self._device, precision=self._precision
+                )
+            return self._embedder
+
+    def model_in_use(self) -> Model:
+        """Return the model whose vectors answer; the embedder itself may not be needed.
+
+        Raises: LibraryError where the library has no vectors of it.
+        """
+        with self._catalog.read() as db:
+            active = archive.active_model(db)
+            if active is None or not archive.status(db).photos:
+                raise LibraryError(
+                    f"{self._folder}: the library is empty; run `clipsearch index FOLDER` first"
+                )
+            if self._name == "auto":
+                return active
+            name = self.embedder.name
+            found = archive.find_model(db, name, self.embedder.fingerprint)
+            if found is None and name != active.name:
+                raise LibraryError(
+                    f"the library has no vectors of {name}; run `clipsearch models use {name}`"
+                )
+            return found or active
+
+    def embedder_of(self, model: Model) -> Embedder:
+        """Return the embedder, sure that its vectors may be compared with those of `model`.
+
+        Raises: LibraryError, ModelError.
+        """
+        embedder = self.embedder
+        if (embedder.name, embedder.fingerprint) != (model.name, model.fingerprint):
+            raise LibraryError(
+                f"the weights of {model.name} are not those that the library was indexed with; "
+                "run `clipsearch index` to embed the photos again"
+            )
+        return embedder
+
+    def index(self, model: Model) -> VectorIndex:
+        """Return the index of the present revision: kept, read from its file, or built."""
+        from clipsearch.vectors import VectorIndex
+
+        with self._lock, self._catalog.read() as db:
+            key = (*archive.identity(db), model.id)
+            if self._index and self._index[0] == key:
+                return self._index[1]
+            folder = self._folder / "vectors"
+            file = folder / f"{key[0][:12]}-{model.id}-{key[1]}.index"
+            try:
+                index = VectorIndex.load(file, model.dimensions)
+            except LibraryError:  # absent, stale or damaged: derived again from the truth
+                index = VectorIndex(*vectors.all_of(db, model.id, model.dimensions))
+                index.save(file)
+                for old in folder.glob(f"*-{model.id}-*.index"):
+                    if old != file:
+                        old.unlink(missing_ok=True)
+            self._index = (key, index)
+            return index
+
+    def vector(self, photo: AnyPhoto, model: Model) -> tuple[int | None, Vector]:
+        """Return the id, if the library has the photo, and the vector of an id or a path.
+
+        A file that is not in the library is decoded and embedded.
+
+        Raises: PhotoNotFoundError, PhotoError, ModelError.
+        """
+        known = photo if isinstance(photo, int) else self.id_at(photo)
+        if known is not None:
+            with self._catalog.read() as db:
+                stored = vectors.get(db, known, model.id)
+            if stored is not None:
+                return known, stored
+            if isinstance(photo, int):
+                raise PhotoNotFoundError(f"there is no photo {photo} in {self._folder}")
+        return known, embed_file(self.embedder_of(model), photo, self._settings)
+
+    def id_at(self, path: str | os.PathLike[str]) -> int | None:
+        """Return the id of the library's photo at a path, if it is one."""
+        target = resolved(path)
+        with self._catalog.read() as db:
+            for root in archive.roots(db):
+                if inside(target, root.path):
+                    inner = os.path.relpath(target, root.path).replace(os.sep, "/")
+                    return photos.at_path(db, root.id, inner)
+        return None
+
+    def _resolved_name(self) -> str:
+        assert self._name is not None  # noqa: S101 - an embedder is never loaded again
+        if self._name != "auto":
+            return self._name
+        with self._catalog.read() as db:
+            if own := archive.active_model(db):
+                return own.name
+        from clipsearch.models import registry
+
+        choice = registry.resolve_auto()
+        if choice.reason:
+            self._on_notice(choice.reason)
+        return choice.name
+
+
+def embed_file(embedder: Embedder, photo: AnyPhoto, settings: Settings) -> Vector:
+    """Decode and embed one image file as (dimensions,) float32.
+
+    Raises: PhotoError, ModelError.
+    """
+    from clipsearch.photos import decode
+
+    limit = settings.max_pixels or decode.pixel_limit(decode.available_memory())
+    path = Path(str(photo)).expanduser()
+    image = decode.open_photo(path, size=embedder.image_size, max_pixels=limit).image
+    vector: Vector = embedder.images([image])[0]
+    return vector
+
+
+def resolved(path: str | os.PathLike[str]) -> str:
+    """Return the absolute path with `~` and links resolved."""
+    return os.path.realpath(Path(path).expanduser())
+
+
+def inside(path: str, folder: str) -> bool:
+    """Tell whether a resolved path is a folder or lies in it."""
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
