@@ -26,7 +26,9 @@ types: .venv/test.stamp .venv/types.stamp
 	$(BIN)/mypy
 
 bench: .venv/test.stamp
-	for script in tests/benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	for script in tests/benchmarks/*.py; do \
+		$(BIN)/python -m tests.benchmarks.$$(basename $$script .py) || exit 1; \
+	done
 
 clean:
 	rm -rf .venv build dist demo.library

@@ -15,6 +15,11 @@ from clipsearch.models import hub
 
 
 def check(architecture: str) -> None:
+    """Refuse an architecture that open_clip does not have.
+
+    Raises:
+        UnknownModelError: with the nearest names.
+    """
     import open_clip
 
     names = open_clip.list_models()
@@ -26,6 +31,7 @@ def check(architecture: str) -> None:
 
 
 def config_of(architecture: str) -> dict[str, Any]:
+    """Return open_clip's configuration of an architecture, a copy of one's own."""
     import open_clip
 
     config: dict[str, Any] = open_clip.get_model_config(architecture)
@@ -33,8 +39,13 @@ def config_of(architecture: str) -> dict[str, Any]:
 
 
 def build(architecture: str, *, quick_gelu: bool) -> Any:
-    """Build the network with random weights; nothing is printed, nothing downloaded but a
-    configuration that some text towers keep on the hub."""
+    """Build the network of an architecture with random weights, in float32 on the processor.
+
+    `quick_gelu` is the activation of the first CLIPs, x * sigmoid(1.702 x), in place of GELU.
+
+    Raises:
+        ModelError: the network needs a package or a configuration that cannot be had.
+    """
     import open_clip
 
     text = config_of(architecture)["text_cfg"]
@@ -44,18 +55,22 @@ def build(architecture: str, *, quick_gelu: bool) -> Any:
             raise unreachable(architecture)
     try:
         with quiet():
-            # Before open_clip 2.30 towers of transformers fetched weights only to lose them.
             return open_clip.create_model(
                 architecture,
                 pretrained=None,
                 force_quick_gelu=quick_gelu,
-                pretrained_hf=False,
+                pretrained_hf=False,  # or a text tower of transformers fetches its first weights
             )
     except (OSError, RuntimeError, ValueError, ImportError, TypeError, KeyError) as error:
         raise ModelError(f"{architecture}: open_clip cannot build this model ({error})") from error
 
 
 def tokenizer_of(architecture: str) -> Any:
+    """Return the tokenizer of an architecture: called with texts, it gives (n, positions) ids.
+
+    Raises:
+        ModelError: it needs a package or files that cannot be had.
+    """
     import open_clip
 
     hosted = config_of(architecture)["text_cfg"].get("hf_tokenizer_name", "")
@@ -82,6 +97,7 @@ def tokenizer_of(architecture: str) -> Any:
 
 
 def published_settings(architecture: str, tag: str) -> dict[str, Any]:
+    """Return where the weights of a tag are, and how images are preprocessed for them."""
     import open_clip
 
     settings: dict[str, Any] = open_clip.get_pretrained_cfg(architecture, tag)
@@ -102,6 +118,7 @@ def common_settings(architecture: str) -> dict[str, Any]:
 
 
 def unreachable(name: str) -> ModelError:
+    """Word the error of a download that is needed and cannot be made."""
     return ModelError(
         f"{name} is not in the cache and cannot be downloaded, for the Hugging Face hub does not "
         "answer; use --model starter or a local checkpoint (ARCHITECTURE//path/to/weights.pt)"

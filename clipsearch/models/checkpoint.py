@@ -57,24 +57,22 @@ def read(path: Path) -> dict[str, torch.Tensor]:
             f"{path}: this file holds no weights of a model; "
             "expected is a state dictionary of names and tensors"
         )
-    if all(name.startswith("module.") for name in content):
-        content = {name.removeprefix("module."): value for name, value in content.items()}
-    return content
+    prefix = "module." if all(name.startswith("module.") for name in content) else ""
+    return {name.removeprefix(prefix): value for name, value in content.items()}
 
 
-def load_strictly(model: Any, path: Path, architecture: str) -> None:
-    """Load the weights of a file into an open_clip model, all of them or none.
+def load_strictly(model: Any, state: dict[str, torch.Tensor], complaint: str) -> None:
+    """Load named tensors into an open_clip model, all of them or none.
 
     open_clip's own loader fills gaps: it stretches position embeddings to another image size
     and invents a logit bias. Such weights belong to another architecture; here they are refused.
 
     Raises:
-        WeightsError: the file is unusable, or its tensors are not the architecture's.
+        WeightsError: `complaint` and what is wrong: the tensors are not the architecture's.
     """
     from open_clip.convert import convert_state_dict
     from open_clip.model import convert_to_custom_text_state_dict
 
-    state = read(path)
     try:
         state = convert_state_dict(model, state)
         if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
@@ -94,9 +92,8 @@ def load_strictly(model: Any, path: Path, architecture: str) -> None:
     )
     if wrong:
         raise WeightsError(
-            f"{path}: these are not weights of {architecture}: {len(wrong)} tensors are missing, "
-            f"unknown or of another shape, the first is {wrong[0]}; "
-            "write the architecture that the file was trained with"
+            f"{complaint}, for {wrong[0]} and {len(wrong) - 1} other tensors are missing, unknown "
+            "or of another shape; name the architecture that the file was trained with"
         )
     model.load_state_dict(state, strict=True)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ def crop(image: Image.Image) -> Image.Image:
     """Scale the centre square of an image to 260 x 260 pixels, bicubic, RGB.
 
     The whole short side is kept: the classifier's own evaluation cuts 11 % off it, and
-    text-to-image R@1 was 31.0 with that cut against 33.2 without.
+    text-to-image R@1 was 31.5 with that cut against 33.9 without.
     """
     image = image.convert("RGB")
     if image.size == (IMAGE_SIZE, IMAGE_SIZE):
@@ -65,7 +66,7 @@ class EfficientNetLite2:
         import torch
 
         state = torch.load(io.BytesIO(read_verified(WEIGHTS, folder)), weights_only=True)
-        network = timm.create_model("tf_efficientnet_lite2", pretrained=False).eval()
+        network: Any = timm.create_model("tf_efficientnet_lite2", pretrained=False).eval()
         # Both are the same network under other names, in the same order.
         names = network.state_dict()
         if [tuple(value.shape) for value in names.values()] != [
@@ -107,7 +108,7 @@ def fold_batch_norms(module: Any) -> None:
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
     children = list(module.named_children())
-    for (name, child), (next_name, follower) in zip(children, children[1:], strict=False):
+    for (name, child), (next_name, follower) in pairwise(children):
         if isinstance(child, nn.Conv2d) and isinstance(follower, nn.BatchNorm2d):
             setattr(module, name, fuse_conv_bn_eval(child, follower))
             setattr(module, next_name, getattr(follower, "act", nn.Identity()))

@@ -16,7 +16,9 @@ Vectors = NDArray[np.float32]
 class Embedder(Protocol):
     """A pair of encoders with one embedding space.
 
-    Encoders are loaded when first used: a search by phrase never loads the image tower.
+    Encoders that come as files of their own are loaded when first used: a search by phrase with
+    the starter never loads its image tower. A file that holds both is loaded at once, so that
+    damaged weights are refused before anything is embedded.
     All methods may be called from several threads.
     """
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clipsearch.models.embedder import Vectors
+from clipsearch.models.linear import pack
 from clipsearch.models.packaged import PackagedFile, read_verified
 from clipsearch.models.texts import batches_by_length, encodable
 
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
 DIMENSIONS = 384
 LAYERS = 6
 HEADS = 12
+LINEARS = (
+    "attention.self.query",
+    "attention.self.key",
+    "attention.self.value",
+    "attention.output.dense",
+    "intermediate.dense",
+    "output.dense",
+)
 LONGEST = 256  # tokens; the model was trained on no longer texts
 BATCH_TOKENS = 4096
 
@@ -60,6 +69,11 @@ class MiniLM:
         tokenizer.enable_truncation(LONGEST)
         self._tokenizer = tokenizer
         self._weights = load(read_verified(WEIGHTS, folder))
+        self._linear = {
+            name: pack(self._weights.pop(f"{name}.weight"), self._weights.pop(f"{name}.bias"))
+            for layer in range(LAYERS)
+            for name in (f"encoder.layer.{layer}.{part}" for part in LINEARS)
+        }
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Embed texts as (n, 384) float32 rows of unit length; longer texts are cut."""
@@ -94,7 +108,7 @@ class MiniLM:
         from torch.nn import functional
 
         query, key, value = (
-            self._linear(x, f"{name}attention.self.{part}").unflatten(-1, (HEADS, -1))
+            self._linear[f"{name}attention.self.{part}"](x).view(*x.shape[:2], HEADS, -1)
             for part in ("query", "key", "value")
         )
         attended = functional.scaled_dot_product_attention(
@@ -102,18 +116,13 @@ class MiniLM:
         )
         attended = attended.transpose(1, 2).flatten(2)
         x = self._normalise(
-            x + self._linear(attended, f"{name}attention.output.dense"),
+            x + self._linear[f"{name}attention.output.dense"](attended),
             f"{name}attention.output.LayerNorm",
         )
-        inner = functional.gelu(self._linear(x, f"{name}intermediate.dense"))
+        inner = functional.gelu(self._linear[f"{name}intermediate.dense"](x))
         return self._normalise(
-            x + self._linear(inner, f"{name}output.dense"), f"{name}output.LayerNorm"
+            x + self._linear[f"{name}output.dense"](inner), f"{name}output.LayerNorm"
         )
-
-    def _linear(self, x: torch.Tensor, name: str) -> torch.Tensor:
-        from torch.nn import functional
-
-        return functional.linear(x, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
 
     def _normalise(self, x: torch.Tensor, name: str) -> torch.Tensor:
         from torch.nn import functional

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from importlib.util import find_spec
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from clipsearch.errors import ModelError, UnknownModelError
-from clipsearch.models import checkpoint, hub, texttower
+from clipsearch.errors import UnknownModelError, WeightsError
+from clipsearch.models import architectures, checkpoint, hub, texttower
 from clipsearch.models.embedder import Vectors
 from clipsearch.models.runtime import choose_device, choose_precision, keep_freed_memory
 from clipsearch.models.texts import batches_by_length, encodable
 
 if TYPE_CHECKING:
     import torch
+
+Encode = Callable[["torch.Tensor"], "torch.Tensor"]
 
 CPU_BATCH = 16
 CARD_BATCH = 64
@@ -63,12 +63,11 @@ def fetch(architecture: str, tag: str) -> Path:
     Raises:
         ModelError: the weights are not in the cache and cannot be downloaded.
     """
-    from open_clip import get_pretrained_cfg
     from open_clip.pretrained import download_pretrained
 
-    config = get_pretrained_cfg(architecture, tag)
+    settings = architectures.published_settings(architecture, tag)
     name = f"{architecture}/{tag}"
-    if location := config.get("hf_hub", ""):
+    if location := settings.get("hf_hub", ""):
         repository, files = hub.files_of(location)
         if path := hub.cached(repository, files):
             return path
@@ -76,7 +75,7 @@ def fetch(architecture: str, tag: str) -> Path:
             raise architectures.unreachable(name)
     try:
         with architectures.quiet():
-            return Path(download_pretrained(config))
+            return Path(download_pretrained(settings))
     except (OSError, RuntimeError, ValueError) as error:
         raise architectures.unreachable(name) from error
 
@@ -114,25 +113,35 @@ class OpenClipEmbedder:
             architectures.check(architecture)
             path = Path(weights).absolute()
             self._name = f"{architecture}/{path}"
+            state = checkpoint.read(path)
             model = architectures.build(architecture, quick_gelu=False)
-            checkpoint.load_strictly(model, path, architecture)
+            checkpoint.load_strictly(
+                model, state, f"{path}: these are not weights of {architecture}"
+            )
             settings = architectures.common_settings(architecture)
         else:
             tag = canonical_tag(architecture, weights)
             self._name = f"{architecture}/{tag}"
-            path, settings = fetch(architecture, tag), architectures.published_settings(architecture, tag)
-            model = architectures.build(architecture, quick_gelu=bool(settings.get("quick_gelu", False)))
+            settings = architectures.published_settings(architecture, tag)
+            path = fetch(architecture, tag)
+            quick_gelu = bool(settings.get("quick_gelu", False))
+            model = architectures.build(architecture, quick_gelu=quick_gelu)
             _load_published(model, path)
         self._fingerprint = checkpoint.fingerprint(path)
         self._tokenizer = architectures.tokenizer_of(architecture)
         self._tokenizer_lock = threading.Lock()
         self._resize, self._mean, self._std, self._size = _preprocessing(model, settings)
         self._dimensions = int(architectures.config_of(architecture)["embed_dim"])
-        self._logit_scale = float(model.logit_scale.exp())
+        self._logit_scale = float(model.logit_scale.detach().exp())
         bias = getattr(model, "logit_bias", None)
-        self._logit_bias = None if bias is None else float(bias)
-        self._text_tower = texttower.causal_tower(model)
-        self._model = self._place(model)
+        self._logit_bias = None if bias is None else float(bias.detach())
+        self._place(model)
+        self._text_tower = tower = texttower.causal_tower(model)
+        # The tower has packed the text weights; the visual part alone lets go of the originals.
+        self._encode_image: Encode = model.encode_image if tower is None else model.visual
+        self._encode_text: Encode = (
+            model.encode_text if tower is None else partial(texttower.encode, tower)
+        )
 
     @property
     def name(self) -> str:
@@ -183,7 +192,7 @@ class OpenClipEmbedder:
                 pixels = torch.from_numpy(np.stack([np.asarray(image) for image in batch]))
                 x = pixels.to(self._device).permute(0, 3, 1, 2).to(torch.float32).div(255)
                 x = x.sub_(self._mean).div_(self._std).to(self._precision)
-                encoded = self._model.encode_image(x).to(torch.float32)
+                encoded = self._encode_image(x).to(torch.float32)
                 vectors[start : start + len(batch)] = (
                     functional.normalize(encoded, dim=-1).cpu().numpy()
                 )
@@ -206,32 +215,26 @@ class OpenClipEmbedder:
             else:
                 lengths = (texttower.end_positions(tower, tokens) + 1).tolist()
             for rows in batches_by_length(lengths, BATCH_TOKENS):
-                batch = tokens[rows]
-                if tower is None:
-                    encoded = self._model.encode_text(batch)
-                else:
-                    encoded = texttower.encode(tower, batch)
-                vectors[rows] = functional.normalize(encoded, dim=-1).numpy()
+                vectors[rows] = functional.normalize(
+                    self._encode_text(tokens[rows]), dim=-1
+                ).numpy()
         return vectors
 
-    def _place(self, model: Any) -> Any:
+    def _place(self, model: Any) -> None:
         import torch
 
         if self._device.type == "cpu":
             keep_freed_memory()
-        model.eval()
+        model.eval().requires_grad_(False)
         model.visual.to(
             device=self._device, dtype=self._precision, memory_format=torch.channels_last
         )
         self._mean = self._mean.to(self._device)
         self._std = self._std.to(self._device)
-        return model
 
 
 def _load_published(model: Any, path: Path) -> None:
     from open_clip.factory import load_checkpoint
-
-    from clipsearch.errors import WeightsError
 
     try:
         with architectures.quiet():

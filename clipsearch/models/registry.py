@@ -37,7 +37,7 @@ class KnownModel:
     note: str
 
 
-_OPEN_CLIP = "mlfoundations/open_clip f862f86: docs/openclip_retrieval_results.csv, docs/openclip_results.csv"
+_OPEN_CLIP = "mlfoundations/open_clip f862f86: docs/openclip_{retrieval_,}results.csv"
 
 KNOWN: tuple[KnownModel, ...] = (
     KnownModel(
@@ -100,7 +100,7 @@ def parse(name: str) -> tuple[str, str]:
     architecture, slash, weights = name.partition("/")
     if slash and architecture and weights:
         return architecture, weights
-    near = get_close_matches(name, _all_names(), n=3, cutoff=0.3) or [STARTER, RECOMMENDED]
+    near = _nearest(name) or [STARTER, RECOMMENDED]
     raise UnknownModelError(
         f"{name or 'an empty name'}: no model has that name, which is ARCHITECTURE/WEIGHTS or "
         f"{STARTER}; did you mean {', '.join(near)}?"
@@ -150,8 +150,15 @@ def resolve_auto(
     )
 
 
-def _all_names() -> list[str]:
+def _nearest(name: str) -> list[str]:
     import open_clip
 
-    names = {model.name for model in KNOWN}
-    return sorted(names | {f"{name}/{tag}" for name, tag in open_clip.list_pretrained()})
+    # Known models first, each name once.
+    names = list(
+        dict.fromkeys(
+            [model.name for model in KNOWN]
+            + [f"{architecture}/{tag}" for architecture, tag in open_clip.list_pretrained()]
+        )
+    )
+    halves = [other for other in names if other.partition("/")[0] == name.strip("/")]
+    return halves[:3] or get_close_matches(name, names, n=3, cutoff=0.3)
