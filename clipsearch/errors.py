@@ -10,6 +10,11 @@ ClipsearchError                 one sentence: what happened, to which file, what
     ForeignDatabaseError        the file is no clipsearch catalogue, or a newer version wrote it
     LibraryBusyError            another process is indexing the library
   QueryError                    a query cannot be understood; has `position`
+  TextError                     labels, captions or templates cannot be used
+    VocabularyError             a vocabulary cannot be read
+  SidecarError                  an XMP sidecar is broken or cannot be written
+  ExportError                   an export cannot be written
+  RunError                      there is no such run, or it cannot be undone
 """
 
 from __future__ import annotations
@@ -59,6 +64,26 @@ class ForeignDatabaseError(LibraryError):
 
 class LibraryBusyError(LibraryError):
     """Another process is changing the library."""
+
+
+class TextError(ClipsearchError):
+    """Labels, captions or templates cannot be used."""
+
+
+class VocabularyError(TextError):
+    """A vocabulary cannot be read; the message names file, line and column."""
+
+
+class SidecarError(ClipsearchError):
+    """An XMP sidecar is broken or cannot be written."""
+
+
+class ExportError(ClipsearchError):
+    """An export cannot be written."""
+
+
+class RunError(ClipsearchError):
+    """There is no such run, or it cannot be undone."""
 
 
 class QueryError(ClipsearchError):

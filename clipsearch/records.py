@@ -254,7 +254,7 @@ class Status:
 class Progress:
     """How far a long job is: `done` of `total` units of `stage`."""
 
-    stage: Literal["walk", "embed"]
+    stage: Literal["walk", "embed", "labels", "tag"]
     done: int
     total: int | None = None
     detail: str = field(default="")

@@ -139,6 +139,36 @@ class Space:
                 raise PhotoNotFoundError(f"there is no photo {photo} in {self._folder}")
         return known, embed_file(self.embedder_of(model), photo, self._settings)
 
+    def subject(self, photo: AnyPhoto) -> Vector:
+        """Return the vector of a photo of the library, or of any image file.
+
+        Unlike `vector`, this needs no library that was indexed with the model.
+
+        Raises: PhotoNotFoundError, PhotoError, ModelError.
+        """
+        embedder = self.embedder
+        known = photo if isinstance(photo, int) else self.id_at(photo)
+        with self._catalog.read() as db:
+            model = archive.find_model(db, embedder.name, embedder.fingerprint)
+            stored = vectors.get(db, known, model.id) if known and model else None
+            found = photos.photo(db, known) if known else None
+        if stored is not None:
+            return stored
+        if isinstance(photo, int) and found is None:
+            raise PhotoNotFoundError(f"there is no photo {photo} in {self._folder}")
+        return embed_file(embedder, found.path if found else photo, self._settings)
+
+    def id_of(self, photo: AnyPhoto) -> int:
+        """Return the id of a photo of the library, given by id or path.
+
+        Raises: PhotoNotFoundError.
+        """
+        known = photo if isinstance(photo, int) else self.id_at(photo)
+        with self._catalog.read() as db:
+            if known is None or photos.photo(db, known) is None:
+                raise PhotoNotFoundError(f"there is no photo {photo} in {self._folder}")
+        return known
+
     def id_at(self, path: str | os.PathLike[str]) -> int | None:
         """Return the id of the library's photo at a path, if it is one."""
         target = resolved(path)

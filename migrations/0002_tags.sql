@@ -14,7 +14,8 @@ create table run (
   photos integer not null,
   results integer not null,    -- tags, captions or files
   made_at text not null,
-  undone_at text
+  undone_at text,
+  open integer not null default 0   -- an export that is still writing, or was killed at it
 ) strict;
 
 create table run_photo (
@@ -94,8 +95,14 @@ create table sidecar (
   path blob not null,
   before blob,                 -- null: there was no file
   after_hash blob not null,    -- SHA-256
+  tags text not null,          -- JSON: what was written, to know it from what others write
+  alt_text text,
   primary key (run_id, path)
 ) strict, without rowid;
+
+create index sidecar_path on sidecar (path);
+
+alter table photo add column sidecar text;   -- size and mtime of the XMP sidecar that was read
 
 -- Photos that carried keywords before there were tags.
 insert or ignore into tag (photo_id, label, origin)

@@ -12,7 +12,7 @@ from clipsearch.catalog import captions, runs, tags
 from clipsearch.catalog.database import now
 from clipsearch.records import Facts, Photo, Skipped
 
-_FILE = "root_id, path, name, size, mtime_ns, content_hash"
+_FILE = "root_id, path, name, size, mtime_ns, content_hash, sidecar"
 _FACTS = (
     "format, width, height, orientation, taken_at, camera_make, camera_model, lens, "
     "latitude, longitude, altitude, rating, description"
@@ -28,6 +28,7 @@ class Stored:
     size: int
     mtime_ns: int
     has_vector: bool
+    sidecar: str = ""
     moved: bool = False
 
     @property
@@ -55,17 +56,21 @@ class File:
     size: int
     mtime_ns: int
     content_hash: bytes
+    sidecar: str = ""
 
 
 def stored(db: Database, root_id: int, model_id: int) -> dict[str, Stored]:
     """Return all photos of a root by path; `has_vector` is said of that model."""
     rows = db.execute(
         "select id, path, size, mtime_ns, exists "
-        "(select 1 from vector where model_id = ? and photo_id = photo.id) "
+        "(select 1 from vector where model_id = ? and photo_id = photo.id), sidecar "
         "from photo where root_id = ?",
         [model_id, root_id],
     )
-    found = (Stored(row[0], os.fsdecode(row[1]), row[2], row[3], bool(row[4])) for row in rows)
+    found = (
+        Stored(row[0], os.fsdecode(row[1]), row[2], row[3], bool(row[4]), row[5] or "")
+        for row in rows
+    )
     return {photo.path: photo for photo in found}
 
 
@@ -80,7 +85,7 @@ def stored_skips(db: Database, root_id: int) -> dict[str, StoredSkip]:
 def add(db: Database, file: File, facts: Facts) -> int:
     """Insert a photo and return its id."""
     cursor = db.execute(
-        f"insert into photo ({_FILE}, indexed_at, {_FACTS}) values ({', '.join('?' * 20)})",
+        f"insert into photo ({_FILE}, indexed_at, {_FACTS}) values ({', '.join('?' * 21)})",
         [*_file_values(file), now(), *_fact_values(facts)],
     )
     assert cursor.lastrowid is not None  # noqa: S101 - an insert has just happened
@@ -104,11 +109,17 @@ def update(db: Database, photo_id: int, file: File, facts: Facts) -> None:
     db.execute("delete from vector where photo_id = ?", [photo_id])
 
 
+def take_words(db: Database, photo_id: int, facts: Facts) -> None:
+    """Take keywords and description anew, for the photo's sidecar is another now."""
+    db.execute("update photo set description = ? where id = ?", [facts.description, photo_id])
+    _take_words(db, photo_id, facts)
+
+
 def relocate(db: Database, photo_id: int, file: File) -> None:
     """Record that a photo with unchanged content is now at `file`; facts and vectors stay."""
     db.execute(
         "update photo set root_id = ?, path = ?, name = ?, size = ?, mtime_ns = ?, "
-        "content_hash = ? where id = ?",
+        "content_hash = ?, sidecar = ? where id = ?",
         [*_file_values(file), photo_id],
     )
 
@@ -216,6 +227,11 @@ def photos(db: Database, ids: Sequence[int]) -> list[Photo]:
     return [found[photo_id] for photo_id in ids if photo_id in found]
 
 
+def all_ids(db: Database) -> list[int]:
+    """Return the ids of all photos in ascending order."""
+    return [row[0] for row in db.execute("select id from photo order by id")]
+
+
 def at_path(db: Database, root_id: int, path: str) -> int | None:
     """Return the id of the photo at `path` relative to its root."""
     row = db.execute(
@@ -237,6 +253,7 @@ def _file_values(file: File) -> list[object]:
         file.size,
         file.mtime_ns,
         file.content_hash,
+        file.sidecar,
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlite_utils import Database
 
@@ -16,6 +17,18 @@ _COLUMNS = (
     "id, kind, model, source, source_hash, settings, photos, results, made_at, "
     "undone_at is not null"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A sidecar as an export wrote it; `before` is `None` where there was no file."""
+
+    photo_id: int
+    path: str
+    before: bytes | None
+    after_hash: bytes
+    tags: tuple[str, ...]
+    alt_text: str | None
 
 
 def begin(
@@ -77,25 +90,57 @@ def drop_results_of(db: Database, photo_id: int) -> None:
         db.execute(f"delete from {table} where photo_id = ?", [photo_id])
 
 
-def put_sidecars(
-    db: Database, run_id: int, files: Iterable[tuple[int, str, bytes | None, bytes]]
-) -> None:
-    """Record sidecars that an export is about to write: (photo id, path, before, hash after)."""
+def put_sidecars(db: Database, run_id: int, files: Iterable[Written]) -> None:
+    """Record the sidecars that an export is about to write; the run is open until `close`."""
+    db.execute("update run set open = 1 where id = ?", [run_id])
     db.conn.executemany(
-        "insert into sidecar (run_id, photo_id, path, before, after_hash) values (?, ?, ?, ?, ?)",
+        "insert into sidecar (run_id, photo_id, path, before, after_hash, tags, alt_text) "
+        "values (?, ?, ?, ?, ?, ?, ?)",
         (
-            (run_id, photo_id, os.fsencode(path), before, after)
-            for photo_id, path, before, after in files
+            (
+                *(run_id, file.photo_id, os.fsencode(file.path), file.before, file.after_hash),
+                *(json.dumps(file.tags), file.alt_text),
+            )
+            for file in files
         ),
     )
 
 
-def sidecars(db: Database, run_id: int) -> list[tuple[str, bytes | None, bytes]]:
-    """Return what an export wrote: (path, before, hash after), in the order of paths."""
-    rows = db.execute(
-        "select path, before, after_hash from sidecar where run_id = ? order by path", [run_id]
+def close(db: Database, run_id: int) -> None:
+    """Record that an export has written all its files, or that all were taken back."""
+    db.execute("update run set open = 0 where id = ?", [run_id])
+
+
+def open_exports(db: Database) -> list[int]:
+    """Return the exports that are still writing, or were killed at it."""
+    return [row[0] for row in db.execute("select id from run where open = 1 order by id")]
+
+
+def sidecars(db: Database, run_id: int) -> list[Written]:
+    """Return what an export wrote, in the order of paths."""
+    return _written(db, "where run_id = ? order by path", [run_id])
+
+
+def last_written(db: Database, path: str) -> Written | None:
+    """Return what the last export that still holds wrote to a sidecar."""
+    found = _written(
+        db,
+        "join run on run.id = run_id where path = ? and undone_at is null "
+        "order by run_id desc limit 1",
+        [os.fsencode(path)],
     )
-    return [(os.fsdecode(row[0]), row[1], row[2]) for row in rows]
+    return found[0] if found else None
+
+
+def _written(db: Database, where: str, parameters: Sequence[object]) -> list[Written]:
+    rows = db.execute(
+        f"select photo_id, path, before, after_hash, tags, alt_text from sidecar {where}",
+        list(parameters),
+    )
+    return [
+        Written(row[0], os.fsdecode(row[1]), row[2], row[3], tuple(json.loads(row[4])), row[5])
+        for row in rows
+    ]
 
 
 def _run(row: Sequence[object]) -> Run:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 from sqlite_utils import Database
@@ -42,6 +44,39 @@ def get(db: Database, photo_id: int, model_id: int) -> NDArray[np.float32] | Non
         "select vector from vector where model_id = ? and photo_id = ?", [model_id, photo_id]
     ).fetchone()
     return np.frombuffer(row[0], STORED).astype(np.float32) if row else None
+
+
+def ids(db: Database, model_id: int) -> NDArray[np.int64]:
+    """Return the ids of all photos with a vector of one model, (n,) ascending."""
+    rows = db.execute(
+        "select photo_id from vector where model_id = ? order by photo_id", [model_id]
+    ).fetchall()
+    return np.fromiter((row[0] for row in rows), np.int64, len(rows))
+
+
+def blocks(
+    db: Database,
+    model_id: int,
+    dimensions: int,
+    chosen: NDArray[np.int64] | None = None,
+    size: int = 4096,
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float16]]]:
+    """Yield ids (b,) ascending and vectors (b, dimensions) float16 of one model, or of `chosen`."""
+    if chosen is None:
+        chosen = ids(db, model_id)
+    for start in range(0, len(chosen), size):
+        part = chosen[start : start + size]
+        first, last = int(part[0]), int(part[-1])
+        rows = db.execute(
+            "select photo_id, vector from vector where model_id = ? and photo_id between ? and ? "
+            "order by photo_id",
+            [model_id, first, last],
+        )
+        wanted = set(part.tolist())
+        kept = [row for row in rows if row[0] in wanted]
+        vectors = np.frombuffer(b"".join(row[1] for row in kept), STORED)
+        found = np.fromiter((row[0] for row in kept), np.int64, len(kept))
+        yield found, vectors.reshape(len(kept), dimensions)
 
 
 def all_of(

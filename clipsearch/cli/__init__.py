@@ -8,7 +8,7 @@ import sys
 import click
 
 from clipsearch import __version__
-from clipsearch.cli import demo, index, models, search, status
+from clipsearch.cli import captions, demo, export, index, models, search, status, tags
 from clipsearch.errors import ClipsearchError
 
 COMMANDS = [
@@ -16,6 +16,15 @@ COMMANDS = [
     index.index,
     search.search,
     search.similar,
+    captions.captions,
+    captions.classify,
+    captions.alt_text,
+    tags.tag,
+    tags.tags,
+    tags.vocabulary,
+    tags.runs,
+    tags.undo,
+    export.export,
     status.status,
     models.models,
     index.forget,

@@ -102,7 +102,12 @@ def progress(quiet: bool) -> Iterator[OnProgress]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    labels = {"walk": "looking for photos", "embed": "embedding"}
+    labels = {
+        "walk": "looking for photos",
+        "embed": "embedding",
+        "labels": "reading the labels",
+        "tag": "going through the photos",
+    }
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -44,10 +44,10 @@ def status(skipped: bool, as_json: bool, **options: Any) -> None:
 @library_options
 def doctor(**options: Any) -> None:
     """Check the installation and the library; exit 1 if something is wrong."""
-    from clipsearch import diagnosis
+    from clipsearch.diagnosis import examine
 
     with opened(**options) as library:
-        findings = list(diagnosis.examine(library))
+        findings = list(examine(library))
     for finding in findings:
         print_line(f"{'ok   ' if finding.ok else 'WRONG'}  {finding.what}: {finding.detail}")
     if wrong := sum(not finding.ok for finding in findings):

@@ -16,8 +16,8 @@ from typing import TypeVar
 from clipsearch.catalog import Catalog, archive, photos
 from clipsearch.catalog.archive import Model, Root
 from clipsearch.config import Settings
-from clipsearch.errors import PhotoError
-from clipsearch.indexing import moves, plan, writer
+from clipsearch.errors import PhotoError, SidecarError
+from clipsearch.indexing import moves, plan, words, writer
 from clipsearch.indexing.plan import Counts, Job
 from clipsearch.indexing.writer import Read
 from clipsearch.models.embedder import Embedder
@@ -67,7 +67,7 @@ def index(
     if jobs:
         contents = moves.known_contents(catalog, jobs, threads)
         jobs = moves.carry_out(catalog, folders, jobs, contents, counts)
-        read = _reader(catalog, embedder, model, contents, max_pixels)
+        read = _reader(catalog, embedder, model, contents, max_pixels, notices)
         _embed(catalog, embedder, model, jobs, read, threads, decoder, counts, on_progress)
     with catalog.write() as db:
         for folder in folders:
@@ -95,6 +95,7 @@ def _reader(
     model: Model,
     contents: dict[moves.Place, bytes],
     max_pixels: int,
+    notices: list[str],
 ) -> Callable[[Job], Read]:
     """Return what the threads do with a file; it never raises for a bad photo."""
     with catalog.read() as db:
@@ -102,14 +103,20 @@ def _reader(
 
     def read(job: Job) -> Read:
         content = contents.get((job.folder.root.id, job.file.path))
-        if content in embedded:
+        if content in embedded and not job.file.sidecar and not job.new_words:
             return Read(job, content)
         try:
             decoded = decode.open_photo(job.path, size=embedder.image_size, max_pixels=max_pixels)
         except PhotoError as error:
             return Read(job, error=error)
-        image = embedder.prepare(decoded.image)
-        return Read(job, decoded.content_hash, decoded.facts, image)
+        content, facts = decoded.content_hash, decoded.facts
+        if job.file.sidecar:
+            try:
+                facts = words.with_sidecars(catalog, job.path, facts)
+            except SidecarError as error:  # the photo itself is whole
+                notices.append(str(error))
+        image = None if content in embedded else embedder.prepare(decoded.image)
+        return Read(job, content, facts, image)
 
     return read
 

@@ -80,7 +80,9 @@ def carry_out(
             return remaining
         _relocate(db, by_root, moves, contents, counts)
     return remaining + [
-        job for job, _, _ in moves.values() if job.known and not job.known.has_vector
+        job
+        for job, _, _ in moves.values()
+        if job.known and (job.new_words or not job.known.has_vector)
     ]
 
 

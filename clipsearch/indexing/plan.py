@@ -61,10 +61,18 @@ class Job:
         known = self.known
         return known is not None and known.stamp == (self.file.size, self.file.mtime_ns)
 
+    @property
+    def new_words(self) -> bool:
+        """Whether a sidecar came, changed or went, so that keywords and texts are read again."""
+        known = self.known
+        return known is not None and known.sidecar != self.file.sidecar
+
     def with_content(self, content_hash: bytes) -> File:
         """Return the catalogue's form of this file."""
         file = self.file
-        return File(self.folder.root.id, file.path, file.size, file.mtime_ns, content_hash)
+        return File(
+            self.folder.root.id, file.path, file.size, file.mtime_ns, content_hash, file.sidecar
+        )
 
 
 def look(
@@ -108,7 +116,7 @@ def jobs(folder: Folder, decoder: str, counts: Counts) -> Iterator[Job]:
     for file in folder.walked.files:
         job = Job(folder, file)
         skip = folder.skips.get(file.path)
-        if job.known and job.known.has_vector and job.as_stored:
+        if job.known and job.known.has_vector and job.as_stored and not job.new_words:
             counts.unchanged += 1
         elif not skip or (skip.size, skip.mtime_ns, skip.decoder) != (
             file.size,

@@ -71,6 +71,8 @@ def _place(db: Database, found: Read, counts: Counts) -> int:
     photos.clear_skipped(db, file.root_id, [file.path])
     if known and photos.content_hash(db, known.id) == found.content_hash:
         photos.relocate(db, known.id, file)
+        if found.facts is not None and job.new_words:
+            photos.take_words(db, known.id, found.facts)
         counts.unchanged += not known.moved
         return known.id
     twins = photos.with_content(db, found.content_hash)

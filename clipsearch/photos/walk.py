@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from clipsearch.errors import LibraryError
@@ -28,12 +28,14 @@ class FoundFile:
 
     `path` is relative to the root, separated by `/`, and round-trips with `os.fsencode`
     also where its bytes are not UTF-8. Size in bytes, time in nanoseconds since 1970; both
-    are of the target where the file is a symbolic link.
+    are of the target where the file is a symbolic link. `sidecar` changes whenever the photo's
+    XMP sidecars do; it is empty where there are none.
     """
 
     path: str
     size: int
     mtime_ns: int
+    sidecar: str = ""
 
 
 @dataclass
@@ -118,6 +120,8 @@ def _walk_folder(root: Path, folder: str, found: Walk) -> list[str]:
     if LIBRARY_MARKER in names and "catalog.db" in names:
         return []
     subfolders: list[str] = []
+    files: list[FoundFile] = []
+    sidecars: dict[str, str] = {}
     for entry in entries:
         path = f"{folder}/{entry.name}" if folder else entry.name
         try:
@@ -135,10 +139,32 @@ def _walk_folder(root: Path, folder: str, found: Walk) -> list[str]:
                 found.unreadable.append(folder)
             continue
         if isinstance(answer, FoundFile):
-            found.files.append(answer)
+            is_sidecar = suffix_of(entry.name) == "xmp"
+            if is_sidecar:
+                sidecars[answer.path] = f"{answer.size}:{answer.mtime_ns}"
+            else:
+                files.append(answer)
         elif answer is not None:
             found.skipped.append(Skipped(path, answer))
+    found.files += _with_sidecars(files, sidecars)
+    found.skipped += (Skipped(path, "XMP sidecar without its photo") for path in sidecars)
     return subfolders
+
+
+def _with_sidecars(files: list[FoundFile], sidecars: dict[str, str]) -> list[FoundFile]:
+    """Return the files with what their sidecars are like; those are taken out of `sidecars`."""
+    if not sidecars:
+        return files
+    used: set[str] = set()
+    result = []
+    for file in files:
+        stem = file.path[: len(file.path) - len(suffix_of(file.path)) - 1]
+        own = [name for name in (f"{file.path}.xmp", f"{stem}.xmp") if name in sidecars]
+        used.update(own)
+        result.append(replace(file, sidecar=" ".join(sidecars[name] for name in own)))
+    for name in used:
+        del sidecars[name]
+    return result
 
 
 def _look_at(entry: os.DirEntry[str], path: str) -> FoundFile | str | None:
@@ -165,7 +191,7 @@ def _look_at(entry: os.DirEntry[str], path: str) -> FoundFile | str | None:
         special = _kind(status.st_mode)
         if special:
             return f"{special}, not a file"
-    reason = refusal(suffix)
+    reason = None if suffix == "xmp" else refusal(suffix)
     if reason:
         return reason
     if status.st_size > MAX_FILE_BYTES:

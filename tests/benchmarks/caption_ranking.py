@@ -31,7 +31,7 @@ def recall(
     first = []
     for row, photo in enumerate(photos):
         ranked = captioning.rank(photo, captions, logit_scale=logit_scale)
-        first.append(next(rank for rank, text in enumerate(ranked) if owner[text.index] == row))
+        first.append(next(rank for rank, text in enumerate(ranked) if owner[text.position] == row))
     return {f"R@{k}": round(100 * float((np.array(first) < k).mean()), 1) for k in RANKS}
 
 

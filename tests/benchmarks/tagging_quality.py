@@ -25,7 +25,7 @@ from clipsearch.models.embedder import Embedder, Vectors
 from tests.benchmarks.starter_retrieval import FOLDER, embed_photos
 
 CLOTHING = FOLDER.parent / "clothing"
-COCO = tuple(
+NAMES = (
     "person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, "
     "fire hydrant, stop sign, parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, "
     "bear, zebra, giraffe, backpack, umbrella, handbag, tie, suitcase, frisbee, skis, snowboard, "
@@ -34,8 +34,9 @@ COCO = tuple(
     "broccoli, carrot, hot dog, pizza, donut, cake, chair, couch, potted plant, bed, "
     "dining table, toilet, tv, laptop, mouse, remote, keyboard, cell phone, microwave, oven, "
     "toaster, sink, refrigerator, book, clock, vase, scissors, teddy bear, hair drier, "
-    "toothbrush".split(", ")
+    "toothbrush"
 )
+COCO = tuple(NAMES.split(", "))
 SHIFT = 0.03  # deviation of the constant that CLIP's labels differ by
 SEEDS = 50
 RESAMPLES = 500
@@ -130,8 +131,9 @@ def shifted(
     """
     random = np.random.default_rng(0)
     cosines = photos.astype(np.float64) @ rows.astype(np.float64).T
-    before = best_f1(cosines, truth)[0], micro_f1(
-        decide(library, photos, rows, background)[0], truth
+    before = (
+        best_f1(cosines, truth)[0],
+        micro_f1(decide(library, photos, rows, background)[0], truth),
     )
     after = []
     for _ in range(SEEDS):
@@ -215,7 +217,7 @@ def main() -> None:
     columns = (
         "mAP cosine", "mAP calibrated", "F1 calibrated", "F1 flat", "F1 argmax", "ratio", "tags",
     )  # fmt: skip
-    print(f"{'templates labels library':26}" + "".join(f"{name:>16}" for name in columns))
+    print(f"{'templates labels library':27}" + "".join(f"{name:>16}" for name in columns))
     for templates in (prompts.TEMPLATES[:1], prompts.TEMPLATES):
         rows = prompts.embed_labels(embedder.texts, COCO, templates)
         for chosen in (occurring, np.ones(len(COCO), bool)):
@@ -234,7 +236,8 @@ def main() -> None:
                     "library": len(library),
                 }
                 print(
-                    "".join(f"{value:>9}" for value in setting.values()).removeprefix(" ")
+                    "".join(f"{setting[name]:<{len(name) + 1}}" for name in setting)
+                    + "  "
                     + "".join(f"{figures[name]:16.3f}" for name in columns)
                 )
                 document["settings"].append({**setting, **figures})

@@ -51,10 +51,10 @@ def main() -> None:
         library[start : start + step] = unit(len(library[start : start + step]))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
-    def blocks() -> Iterator[tuple[tagging.Vectors, tagging.Vectors]]:
+    def blocks() -> Iterator[tagging.Block]:
         for start in range(0, count, step):
             part = library[start : start + step]
-            yield np.arange(start, start + len(part)), part
+            yield np.arange(start, start + len(part), dtype=np.int64), part
 
     product, calibrating, tagging_time, tags = [], [], [], 0
     transposed = np.ascontiguousarray(labels.rows.T)

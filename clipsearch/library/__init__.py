@@ -1,0 +1,96 @@
+"""A library of photos: the one door for the command line, the service and Python programs.
+
+`Session` opens it, `Searching` finds photos, `Describing` finds words, `Library` is all of it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from clipsearch.catalog import archive
+from clipsearch.catalog.archive import Root
+from clipsearch.errors import LibraryError
+from clipsearch.library.describing import Describing
+from clipsearch.records import IndexReport, OnProgress, ignore_progress
+from clipsearch.space import inside, resolved
+
+__all__ = ["Library"]
+
+
+class Library(Describing):
+    """A folder with a catalogue of photos and their vectors, opened for use.
+
+    `folder` is made if it does not exist; without one it is the user's own library.
+    `model` is a name (`ViT-B-32-256/datacomp_s34b_b86k`, `ViT-B-32//path/to/weights.pt`,
+    `starter`), an embedder, or `auto`: the library's own model, else the recommended one if it
+    can be had, else the starter; `on_notice` is told why. Safe to use from several threads.
+
+    Raises: LibraryError for a folder that cannot be opened.
+    """
+
+    def index(
+        self, *roots: str | os.PathLike[str], on_progress: OnProgress = ignore_progress
+    ) -> IndexReport:
+        """Add `roots` to the library and bring them up to date; without any, refresh all.
+
+        New and changed photos are embedded, moved ones keep id and vector, photos that are
+        gone are dropped. Photos are only ever read.
+
+        Raises: LibraryError, LibraryBusyError, ModelError.
+        """
+        from clipsearch import indexing
+
+        with self._exclusive():
+            self._take_back_killed_exports()
+            return indexing.index(
+                self._catalog,
+                self.embedder,
+                self._roots(roots),
+                settings=self.settings,
+                on_progress=on_progress,
+            )
+
+    def forget(self, root: str | os.PathLike[str]) -> int:
+        """Drop a root with its photos from the library and return their number.
+
+        The files stay as they are.
+
+        Raises: LibraryError where the library does not follow that folder.
+        """
+        path = resolved(root)
+        with self._catalog.write() as db:
+            found = next((known for known in archive.roots(db) if known.path == path), None)
+            if found is None:
+                raise LibraryError(
+                    f"{path}: the library does not follow this folder; see `clipsearch status`"
+                )
+            before = archive.status(db).photos
+            archive.remove_root(db, found.id)
+            return before - archive.status(db).photos
+
+    def _roots(self, wanted: Sequence[str | os.PathLike[str]]) -> list[Root]:
+        """Return the roots to walk, the wanted ones added; a root never lies inside another."""
+        paths = [resolved(root) for root in wanted]
+        for path in paths:
+            if not Path(path).is_dir():
+                raise LibraryError(f"{path}: no such folder; name a folder of photos")
+        with self._catalog.write() as db:
+            if not paths:
+                known = archive.roots(db)
+                if not known:
+                    raise LibraryError("the library is empty; run `clipsearch index FOLDER`")
+                return known
+            chosen: dict[int, Root] = {}
+            for path in paths:
+                known = archive.roots(db)
+                covering = next((root for root in known if inside(path, root.path)), None)
+                if covering is None:
+                    covering = archive.add_root(db, path, Path(path).stat().st_dev)
+                    for child in known:
+                        if inside(child.path, path):
+                            archive.adopt(db, child, covering)
+                            chosen.pop(child.id, None)
+                chosen[covering.id] = covering
+            return list(chosen.values())
