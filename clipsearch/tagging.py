@@ -208,10 +208,7 @@ def calibrate(
 def standardise(
     vectors: NDArray[np.floating], labels: Labels, calibration: Calibration
 ) -> NDArray[np.float64]:
-    """Return how far every label stands out on every photo, (n, L), in spreads.
-
-    For a few photos: the whole matrix is held.
-    """
+    """Return how far every label stands out on every photo, (n, L), in spreads."""
     units = _units(vectors, calibration.mean)
     scores = units.astype(np.float64) @ (labels.rows - calibration.centre).astype(np.float64).T
     pooled = np.maximum.reduceat(scores, labels.first, axis=1)

@@ -196,17 +196,20 @@ def review(preview: bool, **options: Any) -> None:
             if preview:
                 preview = draw(library, proposal.photo_id)
             print_line(f"  {proposal.text}  ({proposal.cosine:.2f}, +{proposal.margin:.2f})")
-            key = click.prompt(
-                "accept, edit, reject, next, quit",
-                type=click.Choice(["a", "e", "r", "n", "q"]),
-                default="n",
-                err=True,
-            )
+            try:
+                key = click.prompt(
+                    "accept, edit, reject, next, quit",
+                    type=click.Choice(["a", "e", "r", "n", "q"]),
+                    default="n",
+                    err=True,
+                )
+                if key in counts:
+                    _decide(library, proposal, key)
+                    counts[key] += 1
+            except click.Abort:  # end of input, Ctrl-C: what was decided is kept
+                break
             if key == "q":
                 break
-            if key in counts:
-                counts[key] += 1
-                _decide(library, proposal, key)
     print_line(f"{counts['a']} accepted, {counts['e']} edited, {counts['r']} rejected")
 
 

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from clipsearch.config import LIBRARY_MARKER
 from clipsearch.errors import LibraryError
 from clipsearch.photos.formats import MAX_FILE_BYTES, SUFFIXES, refusal, suffix_of, too_large
 from clipsearch.records import Skipped
 
-LIBRARY_MARKER = "clipsearch-library"
+SIDECAR_SUFFIX = ".xmp"
 """Name of the empty file that, beside `catalog.db`, marks a folder as a library."""
 
 IGNORED_FOLDERS = frozenset(
@@ -139,8 +140,7 @@ def _walk_folder(root: Path, folder: str, found: Walk) -> list[str]:
                 found.unreadable.append(folder)
             continue
         if isinstance(answer, FoundFile):
-            is_sidecar = suffix_of(entry.name) == "xmp"
-            if is_sidecar:
+            if suffix_of(entry.name) == SIDECAR_SUFFIX:
                 sidecars[answer.path] = f"{answer.size}:{answer.mtime_ns}"
             else:
                 files.append(answer)
@@ -158,8 +158,12 @@ def _with_sidecars(files: list[FoundFile], sidecars: dict[str, str]) -> list[Fou
     used: set[str] = set()
     result = []
     for file in files:
-        stem = file.path[: len(file.path) - len(suffix_of(file.path)) - 1]
-        own = [name for name in (f"{file.path}.xmp", f"{stem}.xmp") if name in sidecars]
+        stem = file.path[: len(file.path) - len(suffix_of(file.path))]
+        own = [
+            name
+            for name in dict.fromkeys([file.path + SIDECAR_SUFFIX, stem + SIDECAR_SUFFIX])
+            if name in sidecars
+        ]
         used.update(own)
         result.append(replace(file, sidecar=" ".join(sidecars[name] for name in own)))
     for name in used:
@@ -191,7 +195,7 @@ def _look_at(entry: os.DirEntry[str], path: str) -> FoundFile | str | None:
         special = _kind(status.st_mode)
         if special:
             return f"{special}, not a file"
-    reason = None if suffix == "xmp" else refusal(suffix)
+    reason = None if suffix == SIDECAR_SUFFIX else refusal(suffix)
     if reason:
         return reason
     if status.st_size > MAX_FILE_BYTES:

@@ -53,7 +53,7 @@ def test_gives_size_and_time_of_each_file(tmp_path: Path) -> None:
     [
         ("letter.DOC", "not a photo format (.doc)"),
         ("icon.ico", "not a photo format (.ico)"),
-        ("a.xmp", "not a photo format (.xmp)"),
+        ("a.xmp", "XMP sidecar without its photo"),
         ("notes.of a very long evening", "not a photo format"),
         ("a.CR2", "raw camera format (.cr2) is not supported yet"),
         ("a.dng", "raw camera format (.dng) is not supported yet"),
@@ -255,3 +255,16 @@ def test_hazards_of_the_file_system(tmp_path: Path) -> None:
     for path in root.iterdir():
         with pytest.raises(PhotoError):
             open_photo(path, size=224)
+
+
+def test_sidecars_belong_to_their_photos(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a.jpg.xmp", "b.jpg", "b.xmp", "c.jpg", "d.xmp"):
+        (tmp_path / name).write_bytes(b"x")
+    found = walk(tmp_path)
+    stamps = {file.path: file.sidecar for file in found.files}
+    assert stamps["a.jpg"].startswith("1:")
+    assert stamps["b.jpg"].startswith("1:")
+    assert stamps["c.jpg"] == ""
+    assert [skip.path for skip in found.skipped] == ["d.xmp"]
+    (tmp_path / "a.jpg.xmp").write_bytes(b"xy")
+    assert walk(tmp_path).files[0].sidecar != stamps["a.jpg"]
