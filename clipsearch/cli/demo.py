@@ -5,12 +5,15 @@ from __future__ import annotations
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from clipsearch.cli.common import library_options, opened, print_line, progress
 from clipsearch.errors import ClipsearchError
+
+if TYPE_CHECKING:
+    from clipsearch.library import Library
 
 # Package, folder in it, photos. Sources and licences: skimage/data/README.txt (public domain,
 # CC0) and the comments of sklearn/datasets/images/README.txt (CC BY).
@@ -57,7 +60,7 @@ PHRASES = (
 )
 @library_options
 def demo(folder: Path, **options: Any) -> None:
-    """Make a small library in FOLDER and search it: a minute, offline.
+    """Make a small library in FOLDER, search and tag it: a minute, offline.
 
     The photos are those that scikit-image and scikit-learn ship with their code; install them
     with `pip install "clipsearch[demo]"`.
@@ -77,11 +80,26 @@ def demo(folder: Path, **options: Any) -> None:
             hits = library.search(phrase, k=3).hits
             cells = (f"{hit.score:.2f} {Path(hit.path).name}" for hit in hits)
             print_line(f"{phrase:28} " + " ".join(f"{cell:26}" for cell in cells).rstrip())
+        _show_tags(library, options["quiet"])
         print_line(
             f"\nyour turn:  clipsearch search --library {library.folder} a statue of a lion\n"
             f"your own:   clipsearch index ~/Pictures\n"
             f"clean up:   delete the folder {folder}"
         )
+
+
+def _show_tags(library: Library, quiet: bool) -> None:
+    with progress(quiet) as show:
+        report = library.tag(on_progress=show)
+    print_line(f"\n{report.tags} tags from {report.labels} labels; the surest of each photo:")
+    for photo in library.described():
+        # A label brings its parents along: the names that nothing is below say enough.
+        names = [tag.name for tag in photo.tags]
+        leaves = [tag for tag in photo.tags if not any(n.startswith(f"{tag.name}/") for n in names)]
+        best = sorted(leaves, key=lambda tag: -(tag.score or 0))[:3]
+        if best:
+            words = ", ".join(f"{tag.name} {tag.score:.2f}" for tag in best)
+            print_line(f"{Path(photo.path).name:26} {words}")
 
 
 def _copy_photos(target: Path) -> int:

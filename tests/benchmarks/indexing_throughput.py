@@ -25,6 +25,9 @@ from clipsearch import Embedder, Library
 from clipsearch.models import registry
 from clipsearch.photos import decode
 
+# As the command line does, before anything loads torch.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "captions"
 THREADS = os.cpu_count() or 2
 MODELS = (("starter", "auto"), ("ViT-B-32", "float32"), ("ViT-B-32", "auto"))

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from clipsearch.config import LIBRARY_MARKER
 from clipsearch.errors import LibraryError, PhotoError
 from clipsearch.photos.decode import open_photo
 from clipsearch.photos.formats import MAX_FILE_BYTES
-from clipsearch.photos.walk import LIBRARY_MARKER, Walk, walk
+from clipsearch.photos.walk import Walk, walk
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 
