@@ -17,17 +17,31 @@ if TYPE_CHECKING:
     from clipsearch.library import Library
     from clipsearch.models.embedder import Embedder
     from clipsearch.records import (
+        AltText,
+        Caption,
+        CaptionReport,
+        Classification,
         Facts,
         Hit,
         IndexReport,
         Photo,
         Progress,
+        Proposal,
+        RankedCaptions,
+        Run,
+        ScoredLabel,
         SearchResult,
         Skipped,
         Status,
+        Tag,
+        TagReport,
     )
 
 __all__ = [
+    "AltText",
+    "Caption",
+    "CaptionReport",
+    "Classification",
     "ClipsearchError",
     "Embedder",
     "Facts",
@@ -36,10 +50,16 @@ __all__ = [
     "Library",
     "Photo",
     "Progress",
+    "Proposal",
+    "RankedCaptions",
+    "Run",
+    "ScoredLabel",
     "SearchResult",
     "Settings",
     "Skipped",
     "Status",
+    "Tag",
+    "TagReport",
     "__version__",
 ]
 

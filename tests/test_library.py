@@ -200,3 +200,43 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(LibraryError, match="cannot be made"):
         Library(tmp_path / "file" / "library", ColourEmbedder())
+
+
+def test_every_public_name_can_be_imported() -> None:
+    import clipsearch
+
+    for name in clipsearch.__all__:
+        assert getattr(clipsearch, name) is not None
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = clipsearch.nonsense
+
+
+def test_captions_and_labels_for_any_photo(colours: Library, tmp_path: Path, photos: Path) -> None:
+    outside = tmp_path / "outside.png"
+    Image.new("RGB", (9, 9), "red").save(outside)
+    for photo in (outside, photos / "red.png", colours.search("red")[0].id):
+        best = colours.captions(photo, ["a blue sky", "a red wall", "a green field"])
+        assert best[0].text == "a red wall"
+        assert best.fits
+        assert best.margin is not None
+        assert best.margin == pytest.approx(best[0].cosine - best[1].cosine)
+        assert sum(caption.probability for caption in best) == pytest.approx(1)
+    found = colours.classify(outside, ["red", "blue", "something else"], template="{}")
+    assert found[0].label == "red"
+    sharp = colours.classify(outside, ["red", "blue"], template="{}", temperature=0.01)
+    assert sharp[0].probability > found[0].probability
+
+
+def test_captions_need_no_library(tmp_path: Path) -> None:
+    outside = tmp_path / "outside.png"
+    Image.new("RGB", (9, 9), "red").save(outside)
+    with Library(tmp_path / "empty", ColourEmbedder()) as empty:
+        assert empty.captions(outside, ["blue", "red"])[0].text == "red"
+        with pytest.raises(PhotoNotFoundError):
+            empty.captions(7, ["blue", "red"])
+
+
+def test_tags_narrowed_by_a_query_leave_other_photos_alone(colours: Library) -> None:
+    report = colours.tag(None, "red", k=2)
+    assert report.photos == 2
+    assert colours.runs()[0].photos == 2

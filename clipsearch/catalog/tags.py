@@ -6,7 +6,7 @@ the latest run, not undone, that looked at this photo with this label.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from sqlite_utils import Database
 
@@ -115,15 +115,6 @@ def of_photo(db: Database, photo_id: int) -> list[Tag]:
         [photo_id],
     )
     return [Tag(*row) for row in rows]
-
-
-def of_photos(db: Database, photo_ids: Sequence[int]) -> dict[int, list[Tag]]:
-    """Return the tags of photos; a photo without any is left out."""
-    found: dict[int, list[Tag]] = {}
-    for photo_id in photo_ids:
-        if tags := of_photo(db, photo_id):
-            found[photo_id] = tags
-    return found
 
 
 def counts(db: Database) -> list[tuple[str, int]]:

@@ -56,13 +56,13 @@ def carry_out(
     changed = {_place(job) for job in jobs if job.known and not job.as_stored}
     remaining: list[Job] = []
     moves: dict[Place, tuple[Job, int, Place]] = {}
+    taken: set[int] = set()
     with catalog.write() as db:
         for job in jobs:
             target = _place(job)
             content = contents.get(target)
             source = None
             if content is not None and not _still_there(db, job, content):
-                taken = {photo_id for _, photo_id, _ in moves.values()}
                 source = next(
                     (
                         (photo_id, (root_id, path))
@@ -76,6 +76,7 @@ def carry_out(
                 remaining.append(job)
             else:
                 moves[target] = (job, *source)
+                taken.add(source[0])
         if not moves:
             return remaining
         _relocate(db, by_root, moves, contents, counts)
