@@ -11,7 +11,7 @@ from PIL import Image
 from clipsearch import Library
 from tests.fakes import COLOURS, ColourEmbedder
 
-SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+SHARED = (Path(__file__).resolve().parents[1].parent / "shared" / "data").resolve()
 
 Paint = Callable[..., Path]
 
