@@ -89,6 +89,16 @@ def use_model(db: Database, model_id: int) -> None:
     db.execute("update archive set model_id = ? where model_id is not ?", [model_id, model_id])
 
 
+def without_vector(db: Database, model_id: int) -> int:
+    """Count the photos that have a vector, but none of this model."""
+    count: int = db.execute(
+        "select count(distinct photo_id) from vector as other where model_id <> ? and not exists "
+        "(select 1 from vector where model_id = ? and photo_id = other.photo_id)",
+        [model_id, model_id],
+    ).fetchone()[0]
+    return count
+
+
 def replace_model(db: Database, model_id: int) -> None:
     """Switch to a model that is complete; vectors of its earlier weights are of no more use."""
     use_model(db, model_id)

@@ -132,6 +132,15 @@ def with_content(db: Database, content_hash: bytes) -> list[tuple[int, int, str]
     return [(row[0], row[1], os.fsdecode(row[2])) for row in rows]
 
 
+def plain_twin(db: Database, content_hash: bytes) -> int | None:
+    """Return a photo with that content; one without sidecar, whose words are the file's own."""
+    row = db.execute(
+        "select id from photo where content_hash = ? order by sidecar > '', id limit 1",
+        [content_hash],
+    ).fetchone()
+    return row[0] if row else None
+
+
 def content_hash(db: Database, photo_id: int) -> bytes:
     """Return the SHA-256 of a photo's file as it was indexed."""
     found: bytes = db.execute("select content_hash from photo where id = ?", [photo_id]).fetchone()[
@@ -140,14 +149,20 @@ def content_hash(db: Database, photo_id: int) -> bytes:
     return found
 
 
-def contents(db: Database, *, with_vectors_of: int | None = None) -> tuple[set[int], set[bytes]]:
-    """Return sizes and SHA-256 of all photos, or of those that have a vector of one model."""
-    sql, parameters = "select size, content_hash from photo", []
-    if with_vectors_of is not None:
-        sql += " join vector on photo_id = photo.id where model_id = ?"
-        parameters = [with_vectors_of]
-    rows = db.execute(sql, parameters).fetchall()
+def contents(db: Database) -> tuple[set[int], set[bytes]]:
+    """Return sizes and SHA-256 of all photos."""
+    rows = db.execute("select size, content_hash from photo").fetchall()
     return {row[0] for row in rows}, {row[1] for row in rows}
+
+
+def embedded_contents(db: Database, model_id: int) -> tuple[set[bytes], set[bytes]]:
+    """Return the SHA-256 of photos with a vector of one model: all, and those without sidecar."""
+    rows = db.execute(
+        "select content_hash, coalesce(sidecar, '') from photo "
+        "join vector on photo_id = photo.id where model_id = ?",
+        [model_id],
+    ).fetchall()
+    return {row[0] for row in rows}, {row[0] for row in rows if not row[1]}
 
 
 def park(db: Database, photo_ids: Iterable[int]) -> None:

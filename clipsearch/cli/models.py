@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from typing import Any
 
 import click
@@ -58,7 +59,12 @@ def use(name: str, **options: Any) -> None:
     """
     with opened(**{**options, "model": name}) as library, progress(options["quiet"]) as show:
         report = library.index(on_progress=show)
-    print_line(f"{report.embedded} photos embedded; the library now uses {report.model}")
+        model = library.status().model
+    for notice in report.notices:
+        click.echo(f"clipsearch: {notice}", err=True)
+    print_line(f"{report.embedded} photos embedded; the library now uses {model}")
+    if model != report.model:
+        sys.exit(1)
 
 
 def _percent(value: float | None) -> str:

@@ -72,7 +72,15 @@ def index(
     with catalog.write() as db:
         for folder in folders:
             writer.drop_gone(db, folder, counts)
-        archive.replace_model(db, model.id)
+        if missing := archive.without_vector(db, model.id):
+            active = archive.active_model(db)
+            if active is not None and active.id != model.id:
+                notices.append(
+                    f"{missing} photos have no vector of {model.name} yet; searches stay with "
+                    f"{active.name} until they do"
+                )
+        else:
+            archive.replace_model(db, model.id)
         listed = {folder.root.path for folder in folders}
         skipped = tuple(skip for root, skip in photos.skipped(db) if root in listed)
     return IndexReport(
@@ -99,16 +107,16 @@ def _reader(
 ) -> Callable[[Job], Read]:
     """Return what the threads do with a file; it never raises for a bad photo."""
     with catalog.read() as db:
-        _, embedded = photos.contents(db, with_vectors_of=model.id)
+        embedded, plain = photos.embedded_contents(db, model.id)
 
     def read(job: Job) -> Read:
         content = contents.get((job.folder.root.id, job.file.path))
-        if content in embedded and not job.file.sidecar and not job.new_words:
+        if content in plain and not job.file.sidecar and not job.new_words:
             return Read(job, content)
         try:
             decoded = decode.open_photo(job.path, size=embedder.image_size, max_pixels=max_pixels)
         except PhotoError as error:
-            return Read(job, error=error)
+            return Read(job, content or b"", error=error)
         content, facts = decoded.content_hash, decoded.facts
         if job.file.sidecar:
             try:

@@ -124,10 +124,12 @@ def _relocate(
     photos.park(db, movers)  # two photos that swap their names must not meet
     stays: dict[int, dict[str, photos.Stored]] = defaultdict(dict)
     for target, (job, photo_id, (root_id, path)) in moves.items():
-        photos.relocate(db, photo_id, job.with_content(contents[target]))
-        photos.clear_skipped(db, target[0], [target[1]])
         source = folders.get(root_id)
         before = source.stored[path] if source else None
+        # The stamp of a sidecar that was not read yet must not say that it was.
+        stamp = before.sidecar if before else ""
+        photos.relocate(db, photo_id, replace(job.with_content(contents[target]), sidecar=stamp))
+        photos.clear_skipped(db, target[0], [target[1]])
         stays[target[0]][target[1]] = (
             replace(before, path=target[1], moved=True)
             if before

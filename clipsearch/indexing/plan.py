@@ -94,8 +94,8 @@ def look(
         try:
             walked = walk(Path(root.path), count)
             device = Path(root.path).stat().st_dev
-        except (LibraryError, OSError):
-            notices.append(f"{root.path} cannot be reached; {stay}")
+        except (LibraryError, OSError) as error:
+            notices.append(f"{root.path} cannot be reached ({error}); {stay}")
             continue
         if not walked.files and stored and device != root.device:
             notices.append(
@@ -129,6 +129,8 @@ def jobs(folder: Folder, decoder: str, counts: Counts) -> Iterator[Job]:
 def _gone(walked: Walk, stored: dict[str, Stored]) -> dict[str, int]:
     """Return path and id of the photos whose file is no more, as far as the walk could see."""
     there = {file.path for file in walked.files}
+    # What a link leads to may be on a disk that is away.
+    there.update(skip.path for skip in walked.skipped if skip.reason.startswith("link "))
     unseen = tuple(f"{path}/" if path else "" for path in walked.unreadable)
     return {
         path: photo.id

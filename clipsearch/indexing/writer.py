@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from sqlite_utils import Database
 
@@ -40,13 +42,19 @@ def write(
     images = [found.image for found in batch if found.image is not None]
     embedded = iter(embedder.images(images)) if images else iter(())
     counts.embedded += len(images)
+    vector: NDArray[np.float32] | None
     with catalog.write() as db:
         for found in batch:
             if found.error is not None:
-                _skip(db, found.job, found.error, decoder, counts)
+                _skip(db, found, found.error, decoder, counts)
+                continue
+            vector = next(embedded) if found.image is not None else None
+            if vector is not None and not np.isfinite(vector).all():
+                # One such row would spoil every search; overflow in half precision makes them.
+                error = PhotoError(found.job.path, "the model gives no vector for it")
+                _skip(db, found, error, decoder, counts)
                 continue
             photo_id = _place(db, found, counts)
-            vector = next(embedded) if found.image is not None else None
             if vector is not None and not vectors.has(db, photo_id, model.id):
                 vectors.put(db, photo_id, model.id, vector)
 
@@ -75,11 +83,11 @@ def _place(db: Database, found: Read, counts: Counts) -> int:
             photos.take_words(db, known.id, found.facts)
         counts.unchanged += not known.moved
         return known.id
-    twins = photos.with_content(db, found.content_hash)
+    twin_id = photos.plain_twin(db, found.content_hash)
     facts = found.facts
     if facts is None:  # content that is known needs no decoding
-        twin = photos.photo(db, twins[0][0])
-        assert twin is not None  # noqa: S101 - read in this transaction
+        twin = photos.photo(db, twin_id) if twin_id else None
+        assert twin is not None  # noqa: S101 - the thread saw that there is one
         facts = twin.facts
     if known:
         photos.update(db, known.id, file, facts)
@@ -88,12 +96,13 @@ def _place(db: Database, found: Read, counts: Counts) -> int:
     else:
         photo_id = photos.add(db, file, facts)
         counts.added += 1
-    for twin_id, _, _ in twins:  # equal content, equal vector, whatever batch it came in
+    if twin_id:  # equal content, equal vector, whatever batch it came in
         vectors.carry_over(db, twin_id, photo_id)
     return photo_id
 
 
-def _skip(db: Database, job: Job, error: PhotoError, decoder: str, counts: Counts) -> None:
+def _skip(db: Database, found: Read, error: PhotoError, decoder: str, counts: Counts) -> None:
+    job = found.job
     photos.set_skipped(
         db,
         job.folder.root.id,
@@ -103,7 +112,11 @@ def _skip(db: Database, job: Job, error: PhotoError, decoder: str, counts: Count
         mtime_ns=job.file.mtime_ns,
         decoder=None if error.transient else decoder,
     )
-    # What cannot be read today may be readable tomorrow; what is broken is no photo any more.
-    if job.known and not error.transient:
+    # What cannot be read today may be readable tomorrow, and what did not change is what it was:
+    # only content that was replaced by something broken is no photo any more.
+    unchanged = job.as_stored or (
+        job.known is not None and photos.content_hash(db, job.known.id) == found.content_hash
+    )
+    if job.known and not error.transient and not unchanged:
         photos.remove(db, [job.known.id])
         counts.removed += 1

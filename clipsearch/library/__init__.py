@@ -60,7 +60,7 @@ class Library(Describing):
         Raises: LibraryError where the library does not follow that folder.
         """
         path = resolved(root)
-        with self._catalog.write() as db:
+        with self._exclusive(), self._catalog.write() as db:
             found = next((known for known in archive.roots(db) if known.path == path), None)
             if found is None:
                 raise LibraryError(
@@ -90,7 +90,21 @@ class Library(Describing):
                     covering = archive.add_root(db, path, Path(path).stat().st_dev)
                     for child in known:
                         if inside(child.path, path):
+                            _require_reachable(child)
                             archive.adopt(db, child, covering)
                             chosen.pop(child.id, None)
                 chosen[covering.id] = covering
             return list(chosen.values())
+
+
+def _require_reachable(root: Root) -> None:
+    """Refuse to take over a root that is away: its photos would look deleted."""
+    try:
+        device = Path(root.path).stat().st_dev
+    except OSError:
+        device = None
+    if device is None or device != root.device:
+        raise LibraryError(
+            f"{root.path} is part of this folder and cannot be reached, or lies on another disk "
+            "than before; connect it, run `clipsearch index`, and then add this folder"
+        )
