@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clipsearch import captioning, prompts
-from clipsearch.catalog import Catalog, captions, runs, vectors
+from clipsearch.catalog import Catalog, captions, photos, runs, vectors
 from clipsearch.catalog.archive import Model
 from clipsearch.models.embedder import Embedder
 from clipsearch.records import CaptionReport, OnProgress, Progress, Proposal, ignore_progress
@@ -38,11 +38,14 @@ def caption_library(
         scope = vectors.ids(db, model.id)
         if chosen is not None:
             scope = np.intersect1d(scope, np.array(chosen, np.int64))
+        rejected = captions.rejected(db)
         on_progress(Progress("tag", 0, len(scope)))
         for ids, block in vectors.blocks(db, model.id, model.dimensions, scope):
-            proposals += _best(ids, block.astype(np.float32), texts, candidates, neutral)
+            proposals += _best(ids, block.astype(np.float32), texts, candidates, neutral, rejected)
             on_progress(Progress("tag", len(proposals), len(scope)))
     with catalog.write() as db:
+        there = set(photos.all_ids(db))  # an index run may have dropped some meanwhile
+        proposals = [each for each in proposals if each.photo_id in there]
         run_id = runs.begin(
             db,
             "caption",
@@ -50,7 +53,7 @@ def caption_library(
             source=source,
             source_hash=hashlib.sha256("\n".join(texts).encode()).hexdigest(),
             settings={"candidates": len(texts)},
-            photos=scope.tolist(),
+            photos=[each.photo_id for each in proposals],
         )
         captions.put_run(db, run_id, proposals)
         fitting = sum(each.fits for each in proposals)
@@ -64,9 +67,16 @@ def _best(
     texts: Sequence[str],
     candidates: NDArray[np.float32],
     neutral: NDArray[np.float32],
+    rejected: Mapping[int, set[str]],
 ) -> Iterator[Proposal]:
-    """Yield the best text of each photo; whether it fits is decided as in `captioning.fits`."""
+    """Yield the best text of each photo that nobody rejected for it.
+
+    Whether it fits is decided as in `captioning.fits`.
+    """
     scores = block @ candidates.T
+    for row, photo_id in enumerate(ids.tolist()):
+        for refused in rejected.get(photo_id, ()):
+            scores[row, [index for index, text in enumerate(texts) if text == refused]] = -1
     best = scores.argmax(axis=1)
     top = scores[np.arange(len(block)), best]
     if len(texts) > 1:

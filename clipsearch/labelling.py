@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsearch import prompts, tagging, vocabularies
-from clipsearch.catalog import Catalog, runs, tags, vectors
+from clipsearch.catalog import Catalog, photos, runs, tags, vectors
 from clipsearch.catalog.archive import Model
 from clipsearch.errors import VocabularyError
 from clipsearch.models.embedder import Embedder
@@ -60,6 +60,7 @@ def tag_library(
     names = [label.name for label in labels]
     every = sorted({*names, *(above for name in names for above in ancestors(name))})
     with catalog.write() as db:
+        there = set(photos.all_ids(db))  # an index run may have dropped some meanwhile
         run_id = runs.begin(
             db,
             "tag",
@@ -72,9 +73,11 @@ def tag_library(
                 "calibrated_on": calibration.photos,
                 "spread": round(calibration.scale, 6),
             },
-            photos=scope.tolist(),
+            photos=(photo_id for photo_id in scope.tolist() if photo_id in there),
         )
-        count = tags.put_run(db, run_id, every, _rows(found, names))
+        count = tags.put_run(
+            db, run_id, every, (row for row in _rows(found, names) if row[0] in there)
+        )
         runs.finish(db, run_id, count)
     return TagReport(run_id, len(labels), len(scope), count)
 

@@ -115,6 +115,8 @@ def require(texts: Sequence[str], what: str, *, least: int = 1, most: int = 20_0
     for number, text in enumerate(texts, 1):
         if not text.strip():
             raise TextError(f"number {number} of the {what} is empty; leave it out")
+        if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+            raise TextError(f"number {number} of the {what} is not UTF-8: {shown(text)}")
         if len(text) > LONGEST:
             raise TextError(
                 f"number {number} of the {what} has {len(text)} characters, "

@@ -21,7 +21,7 @@ MAX_TERMS = 100
 _TOKEN = re.compile(
     r"""
     (?P<sign>[+-])?
-    (?:(?P<weight>\d+(?:\.\d+)?):(?=["./~]|[^\W\d]))?
+    (?:(?P<weight>\d{1,6}(?:\.\d{1,6})?):(?=["./~]|[^\W\d]))?
     (?:"(?P<quoted>[^"]*)(?P<close>"?) | (?P<word>[^\s"]+))
     """,
     re.VERBOSE,

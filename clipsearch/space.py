@@ -115,12 +115,19 @@ class Space:
                 index = VectorIndex.load(file, model.dimensions)
             except LibraryError:  # absent, stale or damaged: derived again from the truth
                 index = VectorIndex(*vectors.all_of(db, model.id, model.dimensions))
-                index.save(file)
-                for old in folder.glob(f"*-{model.id}-*.index"):
-                    if old != file:
-                        old.unlink(missing_ok=True)
+                self._keep(index, file, f"*-{model.id}-*.index*")
             self._index = (key, index)
             return index
+
+    def _keep(self, index: VectorIndex, file: Path, pattern: str) -> None:
+        """Write the index for the next time; a search does not fail because it cannot be kept."""
+        try:
+            index.save(file)
+            for old in file.parent.glob(pattern):
+                if old != file:
+                    old.unlink(missing_ok=True)
+        except OSError as error:
+            self._on_notice(f"{file}: the index cannot be kept ({error.strerror}); searches work")
 
     def vector(self, photo: AnyPhoto, model: Model) -> tuple[int | None, Vector]:
         """Return the id, if the library has the photo, and the vector of an id or a path.
@@ -202,7 +209,7 @@ def embed_file(embedder: Embedder, photo: AnyPhoto, settings: Settings) -> Vecto
     from clipsearch.photos import decode
 
     limit = settings.max_pixels or decode.pixel_limit(decode.available_memory())
-    path = Path(str(photo)).expanduser()
+    path = os.path.expanduser(str(photo))  # noqa: PTH111 - leaves ~nobody as it is
     image = decode.open_photo(path, size=embedder.image_size, max_pixels=limit).image
     vector: Vector = embedder.images([image])[0]
     return vector
@@ -210,7 +217,7 @@ def embed_file(embedder: Embedder, photo: AnyPhoto, settings: Settings) -> Vecto
 
 def resolved(path: str | os.PathLike[str]) -> str:
     """Return the absolute path with `~` and links resolved."""
-    return os.path.realpath(Path(path).expanduser())
+    return os.path.realpath(os.path.expanduser(path))  # noqa: PTH111 - leaves ~nobody as it is
 
 
 def inside(path: str, folder: str) -> bool:

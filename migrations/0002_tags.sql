@@ -97,10 +97,12 @@ create table sidecar (
   after_hash blob not null,    -- SHA-256
   tags text not null,          -- JSON: what was written, to know it from what others write
   alt_text text,
+  foreign_words text not null, -- JSON: keywords and description of the file and of others, then
   primary key (run_id, path)
 ) strict, without rowid;
 
 create index sidecar_path on sidecar (path);
+create index sidecar_photo on sidecar (photo_id);
 
 alter table photo add column sidecar text;   -- size and mtime of the XMP sidecar that was read
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from clipsearch import Library, Settings
-from clipsearch.errors import LibraryBusyError, LibraryError, ModelError, PhotoError
+from clipsearch.errors import LibraryBusyError, LibraryError, ModelError, PhotoError, RunError
 from clipsearch.photos import decode
 from tests.conftest import Paint
 from tests.fakes import COLOURS, ColourEmbedder
@@ -483,3 +483,160 @@ def test_any_history_ends_in_the_catalogue_of_a_fresh_index(
         library.index()
         assert library.index().embedded == 0
     assert contents(tmp_path / "library") == fresh(tmp_path, photos)
+
+
+def test_links_to_a_disk_that_is_away_lose_nothing(
+    library: Library, photos: Path, paint: Paint, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    paint("red.png", "red").replace(disk / "red.png")
+    (photos / "link.png").symlink_to(disk / "red.png")
+    assert library.index(photos).added == 1
+    disk.rename(tmp_path / "away")
+    report = library.index()
+    assert (report.removed, library.status().photos) == (0, 1)
+    (tmp_path / "away").rename(disk)
+    assert library.index().unchanged == 1
+
+
+def test_a_root_that_is_away_is_not_taken_over(
+    library: Library, photos: Path, paint: Paint
+) -> None:
+    paint("disk/red.png", "red")
+    library.index(photos / "disk")
+    (photos / "disk").rename(photos.parent / "away")
+    with pytest.raises(LibraryError, match="connect it"):
+        library.index(photos)
+    assert library.status().photos == 1
+
+
+def test_a_limit_of_today_takes_nothing_that_is_known(
+    tmp_path: Path, photos: Path, paint: Paint
+) -> None:
+    paint("large.png", "red", size=100)
+    with Library(tmp_path / "l", ColourEmbedder()) as library:
+        library.index(photos)
+        library.edit_tags(1, add=["mine"])
+    small = Settings(max_pixels=5000)
+    with Library(tmp_path / "l", ColourEmbedder("other"), settings=small) as library:
+        report = library.index()
+        assert (report.removed, len(report.skipped)) == (0, 1)
+        assert "searches stay with colours" in report.notices[0]
+        assert library.status().model == "colours"
+        assert [tag.label for tag in library.tags(1)] == ["mine"]
+
+
+def test_a_model_is_switched_only_when_complete(tmp_path: Path, photos: Path, paint: Paint) -> None:
+    paint("a/red.png", "red")
+    paint("b/blue.png", "blue")
+    with Library(tmp_path / "l", ColourEmbedder("first")) as library:
+        library.index(photos / "a", photos / "b")
+    with Library(tmp_path / "l", ColourEmbedder("second")) as library:
+        library.index(photos / "a")
+        assert library.status().model == "first"
+        library.index()
+        assert library.status().model == "second"
+
+
+def test_a_vector_that_is_no_number_is_a_skip(tmp_path: Path, photos: Path, paint: Paint) -> None:
+    class Overflowing(ColourEmbedder):
+        def images(self, images):  # type: ignore[no-untyped-def]
+            rows = super().images(images)
+            rows[0] = float("nan")
+            return rows
+
+    paint("a.png", "red")
+    paint("b.png", "blue")
+    with Library(tmp_path / "l", Overflowing()) as library:
+        report = library.index(photos)
+        assert (report.added, len(report.skipped)) == (1, 1)
+        assert len(library.search("red")) == 1
+
+
+XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF
+ xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""
+ xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:subject><rdf:Bag><rdf:li>dog</rdf:li></rdf:Bag>
+</dc:subject></rdf:Description></rdf:RDF></x:xmpmeta>"""
+
+
+def labels(library: Library, name: Path) -> list[tuple[str, str]]:
+    return [(tag.label, tag.origin) for tag in library.tags(name)]
+
+
+def test_a_copy_does_not_inherit_a_sidecar(library: Library, photos: Path, paint: Paint) -> None:
+    red = paint("a.png", "red")
+    (photos / "a.png.xmp").write_text(XMP)
+    library.index(photos)
+    shutil.copy(red, photos / "b.png")
+    library.index()
+    assert labels(library, photos / "a.png") == [("dog", "file")]
+    assert labels(library, photos / "b.png") == []
+
+
+def test_a_sidecar_that_comes_with_a_move_is_read(
+    library: Library, photos: Path, paint: Paint
+) -> None:
+    red = paint("a.png", "red")
+    library.index(photos)
+    red.rename(photos / "b.png")
+    (photos / "b.png.xmp").write_text(XMP)
+    assert library.index().moved == 1
+    assert labels(library, photos / "b.png") == [("dog", "file")]
+
+
+def test_foreign_keywords_survive_our_own_on_the_same_word(
+    library: Library, photos: Path, paint: Paint
+) -> None:
+    paint("a.png", "red")
+    sidecar = photos / "a.png.xmp"
+    sidecar.write_text(XMP)
+    library.index(photos)
+    library.edit_tags(1, add=["dog", "cat"])
+    library.export_sidecars()
+    library.index()
+    library.edit_tags(1, reset=["dog", "cat"])
+    assert labels(library, photos / "a.png") == [("dog", "file")]
+    library.export_sidecars()
+    assert "<rdf:li>dog</rdf:li>" in sidecar.read_text()
+    assert "cat" not in sidecar.read_text()
+    library.index()
+    assert labels(library, photos / "a.png") == [("dog", "file")]
+
+
+def test_exports_are_undone_in_order_and_follow_their_photos(
+    library: Library, photos: Path, paint: Paint
+) -> None:
+    red = paint("a.png", "red")
+    library.index(photos)
+    library.edit_tags(1, add=["one"])
+    first = library.export_sidecars().run
+    library.edit_tags(1, add=["two"])
+    second = library.export_sidecars().run
+    assert first is not None
+    assert second is not None
+    with pytest.raises(RunError, match=f"undo {second} first"):
+        library.undo(first)
+    red.rename(photos / "b.png")
+    (photos / "a.png.xmp").rename(photos / "b.png.xmp")
+    library.index()
+    away = photos.with_name("away")
+    photos.rename(away)
+    assert "cannot be reached" in library.undo(second)[0].reason
+    away.rename(photos)
+    assert library.undo(second) == ()
+    assert library.undo(first) == ()
+    assert list(photos.glob("*.xmp")) == []
+    library.index()
+    assert labels(library, photos / "b.png") == [("one", "hand"), ("two", "hand")]
+
+
+def test_threads_leave_no_connection_behind(library: Library, photos: Path, paint: Paint) -> None:
+    paint("a.png", "red")
+    (photos / "a.png.xmp").write_text(XMP)
+    library.index(photos)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for number in range(10):
+        (photos / "a.png.xmp").write_text(XMP + "\n" * (number + 1))
+        library.index()
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 2

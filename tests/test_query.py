@@ -23,6 +23,7 @@ from clipsearch.query import Query, Term, parse
         ("black-and-white cat", [("text", "black-and-white cat", 1)]),
         ("train at 5:30", [("text", "train at 5:30", 1)]),
         ("man - and his dog", [("text", "man - and his dog", 1)]),
+        ("9" * 310 + ":dog", [("text", "9" * 310 + ":dog", 1)]),
         ("note: dog", [("text", "note: dog", 1)]),
         ("it's", [("text", "it's", 1)]),
         ("'; drop table photo;--", [("text", "'; drop table photo;--", 1)]),

@@ -77,6 +77,14 @@ def reject(db: Database, photo_id: int, text: str) -> None:
     )
 
 
+def rejected(db: Database) -> dict[int, set[str]]:
+    """Return the texts that people rejected, by photo."""
+    found: dict[int, set[str]] = {}
+    for photo_id, text in db.execute("select photo_id, text from rejected"):
+        found.setdefault(photo_id, set()).add(text)
+    return found
+
+
 def take_from_file(db: Database, photo_id: int, description: str | None) -> None:
     """Follow the photo's own description, unless a person has decided."""
     db.execute("delete from alt_text where photo_id = ? and state = 'file'", [photo_id])

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from weakref import WeakSet
 
 from sqlite_utils import Database, Migrations
 
@@ -31,7 +32,7 @@ class Catalog:
         self.path = path
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._open: list[Database] = []
+        self._open: WeakSet[_Connection] = WeakSet()
         self._closed = False
         with _translated(path):
             _migrate(self._database(), path)
@@ -52,8 +53,8 @@ class Catalog:
         """Close every connection, those of other threads too."""
         with self._lock:
             self._closed = True
-            for database in self._open:
-                database.close()
+            for connection in list(self._open):
+                connection.database.close()
             self._open.clear()
 
     @contextmanager
@@ -72,15 +73,26 @@ class Catalog:
             database.commit()
 
     def _database(self) -> Database:
-        database: Database | None = getattr(self._local, "database", None)
-        if database is None:
+        if self._closed:
+            raise LibraryError(f"{self.path}: the library is closed")
+        connection: _Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
             with self._lock:
-                if self._closed:
-                    raise LibraryError(f"{self.path}: the library is closed")
-                database = _connect(self.path)
-                self._open.append(database)
-            self._local.database = database
-        return database
+                connection = _Connection(self.path)
+                self._open.add(connection)
+            self._local.connection = connection
+        return connection.database
+
+
+class _Connection:
+    """A connection that is closed when the thread that it belongs to ends."""
+
+    def __init__(self, path: Path) -> None:
+        self.database = _connect(path)
+
+    def __del__(self) -> None:
+        if hasattr(self, "database"):
+            self.database.close()
 
 
 def _connect(path: Path) -> Database:
@@ -197,6 +209,12 @@ def _translated(path: Path) -> Iterator[None]:
         if "unable to open" in text:
             raise LibraryError(f"{path}: cannot be opened; check that its folder exists") from error
         raise LibraryError(f"{path}: {text}") from error
+    except sqlite3.IntegrityError as error:
+        raise LibraryError(
+            f"{path}: another program changed the library meanwhile; run the command again"
+        ) from error
+    except sqlite3.ProgrammingError as error:
+        raise LibraryError(f"{path}: the library is closed") from error
     except sqlite3.DatabaseError as error:
         if "not a database" in str(error):
             raise ForeignDatabaseError(

@@ -21,7 +21,10 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A sidecar as an export wrote it; `before` is `None` where there was no file."""
+    """A sidecar as an export wrote it; `before` is `None` where there was no file.
+
+    `keywords` and `description` are what the photo had from its file and from other programs.
+    """
 
     photo_id: int
     path: str
@@ -29,6 +32,8 @@ class Written:
     after_hash: bytes
     tags: tuple[str, ...]
     alt_text: str | None
+    keywords: tuple[str, ...]
+    description: str | None
 
 
 def begin(
@@ -94,12 +99,13 @@ def put_sidecars(db: Database, run_id: int, files: Iterable[Written]) -> None:
     """Record the sidecars that an export is about to write; the run is open until `close`."""
     db.execute("update run set open = 1 where id = ?", [run_id])
     db.conn.executemany(
-        "insert into sidecar (run_id, photo_id, path, before, after_hash, tags, alt_text) "
-        "values (?, ?, ?, ?, ?, ?, ?)",
+        "insert into sidecar (run_id, photo_id, path, before, after_hash, tags, alt_text, "
+        "foreign_words) values (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             (
                 *(run_id, file.photo_id, os.fsencode(file.path), file.before, file.after_hash),
                 *(json.dumps(file.tags), file.alt_text),
+                json.dumps([file.keywords, file.description]),
             )
             for file in files
         ),
@@ -121,26 +127,44 @@ def sidecars(db: Database, run_id: int) -> list[Written]:
     return _written(db, "where run_id = ? order by path", [run_id])
 
 
-def last_written(db: Database, path: str) -> Written | None:
-    """Return what the last export that still holds wrote to a sidecar."""
+def last_written(db: Database, photo_id: int, path: str) -> Written | None:
+    """Return what clipsearch wrote last to the sidecar of a photo, wherever it was then."""
     found = _written(
         db,
-        "join run on run.id = run_id where path = ? and undone_at is null "
-        "order by run_id desc limit 1",
-        [os.fsencode(path)],
+        "where photo_id = ? or path = ? order by run_id desc limit 1",
+        [photo_id, os.fsencode(path)],
     )
     return found[0] if found else None
 
 
+def later_export(db: Database, run_id: int) -> int | None:
+    """Return the latest export that wrote a sidecar of this one again, if any did."""
+    row = db.execute(
+        "select max(later.run_id) from sidecar join sidecar as later "
+        "on later.path = sidecar.path and later.run_id > sidecar.run_id where sidecar.run_id = ?",
+        [run_id],
+    ).fetchone()
+    return row[0] if row else None
+
+
+def drop_sidecar(db: Database, run_id: int, path: str) -> None:
+    """Forget a sidecar that was taken back."""
+    db.execute("delete from sidecar where run_id = ? and path = ?", [run_id, os.fsencode(path)])
+
+
 def _written(db: Database, where: str, parameters: Sequence[object]) -> list[Written]:
     rows = db.execute(
-        f"select photo_id, path, before, after_hash, tags, alt_text from sidecar {where}",
+        "select photo_id, path, before, after_hash, tags, alt_text, foreign_words "
+        f"from sidecar {where}",
         list(parameters),
     )
-    return [
-        Written(row[0], os.fsdecode(row[1]), row[2], row[3], tuple(json.loads(row[4])), row[5])
-        for row in rows
-    ]
+    found = []
+    for photo_id, path, before, after_hash, tags, alt_text, words in rows:
+        keywords, description = json.loads(words)
+        own = tuple(json.loads(tags))
+        file = (photo_id, os.fsdecode(path), before, after_hash)
+        found.append(Written(*file, own, alt_text, tuple(keywords), description))
+    return found
 
 
 def _run(row: Sequence[object]) -> Run:

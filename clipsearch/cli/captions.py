@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,22 +11,19 @@ from clipsearch.cli.common import (
     json_option,
     library_options,
     opened,
+    photo_of,
     print_json,
     print_line,
     progress,
 )
 from clipsearch.cli.preview import draw
+from clipsearch.cli.queries import QueryCommand, query_text
 
 if TYPE_CHECKING:
     from clipsearch.library import Library
     from clipsearch.records import Proposal
 
 FILE = click.Path(path_type=Path)
-
-
-def photo_of(text: str) -> int | str:
-    """Return the number of a photo, or its path."""
-    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else text
 
 
 @click.command()
@@ -133,7 +129,7 @@ def alt_text() -> None:
     """
 
 
-@alt_text.command("propose")
+@alt_text.command("propose", cls=QueryCommand)
 @click.argument("query", nargs=-1, metavar="[QUERY]...")
 @click.option("--from", "source", type=FILE, help="Candidates, one a line.")
 @click.option("-k", default=100, show_default=True, help="With QUERY: how many photos.")
@@ -144,7 +140,7 @@ def propose(
 ) -> None:
     """Propose the best caption for all photos, or those that answer QUERY."""
     with opened(**options) as library, progress(options["quiet"]) as show:
-        report = library.propose_alt_text(source, " ".join(query) or None, k=k, on_progress=show)
+        report = library.propose_alt_text(source, query_text(query) or None, k=k, on_progress=show)
     if as_json:
         print_json(report)
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -52,6 +53,11 @@ def library_options(function: Function) -> Function:
     return function
 
 
+def photo_of(text: str) -> int | str:
+    """Return the number of a photo, or its path."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else text
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
@@ -83,7 +89,7 @@ def _plain(value: object) -> object:
 def print_line(text: str, *, end: str = "\n") -> None:
     """Print a line with the bytes of file names as they are; a terminal sees no control codes."""
     if sys.stdout.isatty():
-        text = "".join(c if c.isprintable() or c == "\t" else repr(c)[1:-1] for c in text)
+        text = "".join(c if c.isprintable() or c in "\t\n" else repr(c)[1:-1] for c in text)
     click.echo((text + end).encode("utf-8", "surrogateescape"), nl=False)
 
 

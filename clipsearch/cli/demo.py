@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from clipsearch.cli.common import library_options, opened, print_line, progress
 from clipsearch.errors import ClipsearchError
@@ -59,7 +60,8 @@ PHRASES = (
     "folder", default="clipsearch-demo", type=click.Path(file_okay=False, path_type=Path)
 )
 @library_options
-def demo(folder: Path, **options: Any) -> None:
+@click.pass_context
+def demo(ctx: click.Context, /, folder: Path, **options: Any) -> None:
     """Make a small library in FOLDER, search and tag it: a minute, offline.
 
     The photos are those that scikit-image and scikit-learn ship with their code; install them
@@ -67,7 +69,9 @@ def demo(folder: Path, **options: Any) -> None:
     """
     photos = folder / "photos"
     count = _copy_photos(photos)
-    options = {**options, "library": options["library"] or folder / "library"}
+    # CLIPSEARCH_LIBRARY names the user's own library: the demo keeps out of it.
+    chosen = ctx.get_parameter_source("library") is ParameterSource.COMMANDLINE
+    options = {**options, "library": options["library"] if chosen else folder / "library"}
     with opened(**options) as library:
         with progress(options["quiet"]) as show:
             report = library.index(photos, on_progress=show)
@@ -98,7 +102,7 @@ def _show_tags(library: Library, quiet: bool) -> None:
         leaves = [tag for tag in photo.tags if not any(n.startswith(f"{tag.name}/") for n in names)]
         best = sorted(leaves, key=lambda tag: -(tag.score or 0))[:3]
         if best:
-            words = ", ".join(f"{tag.name} {tag.score:.2f}" for tag in best)
+            words = ", ".join(f"{tag.name} {tag.score or 1:.2f}" for tag in best)
             print_line(f"{Path(photo.path).name:26} {words}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clipsearch.cli.common import library_options, opened, print_line, progress
+from clipsearch.cli.queries import QueryCommand, query_text
 from clipsearch.errors import ExportError
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 NAMES = {"csv": "tags.csv", "json": "tags.json", "html": "contact-sheet.html", "folders": "folders"}
 
 
-@click.command()
+@click.command(cls=QueryCommand)
 @click.argument("query", nargs=-1, metavar="[QUERY]...")
 @click.option(
     "--to",
@@ -56,7 +58,7 @@ def export(
 
     Sidecars are merged: what other programs wrote stays. `clipsearch undo RUN` restores them.
     """
-    words = " ".join(query) or None
+    words = query_text(query) or None
     with opened(**options) as library:
         if form == "xmp":
             _sidecars(library, words, k, dry_run, options["quiet"])
@@ -102,7 +104,9 @@ def _file(library: Library, query: str | None, k: int, form: str, output: Path, 
             exporting.write_html(file, rows, thumbnail)
 
     if str(output) == "-":
-        write(sys.stdout)
+        buffer = io.StringIO(newline="")
+        write(buffer)
+        print_line(buffer.getvalue(), end="")
         return
     if output.is_dir():
         raise ExportError(f"{output}: this is a folder; name a file")

@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipsearch.cli.common import json_option, library_options, opened, print_json, print_line
+from clipsearch.cli.common import (
+    json_option,
+    library_options,
+    opened,
+    photo_of,
+    print_json,
+    print_line,
+)
 from clipsearch.cli.preview import draw
+from clipsearch.cli.queries import QueryCommand, query_text
 
 if TYPE_CHECKING:
     from clipsearch.library import Library
     from clipsearch.records import SearchResult
-
-# Stands before a term like -people while click looks for options.
-_SHIELD = "\0"
-
-
-class _TermsCommand(click.Command):
-    """A command whose arguments may begin with a minus that is no option."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, [_shielded(arg) for arg in args])
-
-
-def _shielded(arg: str) -> str:
-    is_term = re.match(r"-[^-]", arg) and not re.fullmatch(r"-k(\d+)?|-h", arg)
-    return _SHIELD + arg if is_term else arg
-
-
-def _query(words: tuple[str, ...]) -> str:
-    """Join the words of the shell to one query; `-"red ball"` reaches us without its quotes."""
-    plain = [word.removeprefix(_SHIELD) for word in words]
-    if len(plain) == 1:
-        return plain[0]
-    return " ".join(
-        re.sub(r'^([+-]?(?:[\d.]+:)?)([^"\s][^"]*\s[^"]*)$', r'\1"\2"', word)
-        if re.match(r"[+-]|[\d.]+:", word)
-        else word
-        for word in plain
-    )
 
 
 def page_options(function: Any) -> Any:
@@ -68,7 +47,7 @@ def page_options(function: Any) -> Any:
     return function
 
 
-@click.command(cls=_TermsCommand)
+@click.command(cls=QueryCommand)
 @click.argument("query", nargs=-1, required=True, metavar="QUERY...")
 @page_options
 @json_option
@@ -88,7 +67,7 @@ def search(query: tuple[str, ...], k: int, offset: int, **options: Any) -> None:
     nothing about another query.
     """
     with _library(options) as library:
-        _show(library, library.search(_query(query), k=k, offset=offset), **options)
+        _show(library, library.search(query_text(query), k=k, offset=offset), **options)
 
 
 @click.command()
@@ -98,9 +77,8 @@ def search(query: tuple[str, ...], k: int, offset: int, **options: Any) -> None:
 @library_options
 def similar(photo: str, k: int, offset: int, **options: Any) -> None:
     """Find photos like PHOTO: a photo's number, or the path of any image file."""
-    target = int(photo) if re.fullmatch(r"[0-9]{1,18}", photo) else photo
     with _library(options) as library:
-        _show(library, library.similar(target, k=k, offset=offset), **options)
+        _show(library, library.similar(photo_of(photo), k=k, offset=offset), **options)
 
 
 def _library(options: dict[str, Any]) -> Library:

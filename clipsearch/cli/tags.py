@@ -8,20 +8,21 @@ from typing import Any
 
 import click
 
-from clipsearch.cli.captions import photo_of
 from clipsearch.cli.common import (
     json_option,
     library_options,
     opened,
+    photo_of,
     print_json,
     print_line,
     progress,
 )
+from clipsearch.cli.queries import QueryCommand, query_text
 
 FILE = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command(cls=QueryCommand)
 @click.argument("query", nargs=-1, metavar="[QUERY]...")
 @click.option(
     "--vocabulary",
@@ -46,7 +47,7 @@ def tag(
     and those in the photos themselves, stay.
     """
     with opened(**options) as library, progress(options["quiet"]) as show:
-        report = library.tag(vocabulary, " ".join(query) or None, k=k, on_progress=show)
+        report = library.tag(vocabulary, query_text(query) or None, k=k, on_progress=show)
     if as_json:
         print_json(report)
         return
@@ -115,7 +116,7 @@ def runs(as_json: bool, **options: Any) -> None:
 
 
 @click.command()
-@click.argument("run", type=click.IntRange(min=1))
+@click.argument("run", type=click.IntRange(1, 2**63 - 1))
 @library_options
 def undo(run: int, **options: Any) -> None:
     """Take a run back; later runs and edits by hand stay."""

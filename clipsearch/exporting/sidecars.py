@@ -6,8 +6,10 @@ place. A run that was killed in between is found open, and taken back.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from clipsearch.catalog import Catalog, photos, runs, tags
 from clipsearch.catalog import captions as texts
@@ -81,19 +83,44 @@ def export_sidecars(
 
 
 def take_back(catalog: Catalog, run_id: int) -> tuple[Skipped, ...]:
-    """Restore what was there before an export; return the files that others changed since."""
+    """Restore what was there before an export; return the files that could not be restored.
+
+    A file that others changed since stays as it is. Where a file or its folder is away, the run
+    is not undone yet: try again when the disk is back.
+    """
     with catalog.read() as db:
         files = runs.sidecars(db, run_id)
+        places = {photo.id: photo.path for photo in photos.photos(db, [f.photo_id for f in files])}
     skipped: list[Skipped] = []
+    away = False
     for file in files:
+        path = _present_path(file, places.get(file.photo_id))
+        if path is None:
+            away = True
+            skipped.append(Skipped(file.path, "it cannot be reached; undo again when it can"))
+            continue
         try:
-            sidecars.revert(file.path, file.before, file.after_hash.hex())
+            sidecars.revert(path, file.before, file.after_hash.hex())
         except SidecarError as error:
             skipped.append(_skip(error))
+            continue
+        with catalog.write() as db:
+            runs.drop_sidecar(db, run_id, file.path)
     with catalog.write() as db:
         runs.close(db, run_id)
-        runs.set_undone(db, run_id)
+        if not away:
+            runs.set_undone(db, run_id)
     return tuple(skipped)
+
+
+def _present_path(file: Written, photo: str | None) -> str | None:
+    """Return where a sidecar is now: it moves with its photo; `None` where it is out of reach."""
+    for path in dict.fromkeys([file.path, *([sidecars.sidecar_path(photo)] if photo else [])]):
+        if os.path.lexists(path):
+            return path
+    # Nobody needs to restore "no file" where the photo's folder shows that there is none.
+    folder_is_there = Path(file.path).parent.is_dir()
+    return file.path if folder_is_there else None
 
 
 def _plan(catalog: Catalog, photo_id: int) -> tuple[sidecars.Change, Written] | None:
@@ -103,7 +130,10 @@ def _plan(catalog: Catalog, photo_id: int) -> tuple[sidecars.Change, Written] | 
             return None
         held = tags.of_photo(db, photo_id)
         chosen = texts.alt_text(db, photo_id)
-        last = runs.last_written(db, sidecars.sidecar_path(photo.path))
+        last = runs.last_written(db, photo_id, sidecars.sidecar_path(photo.path))
+    if not Path(photo.path).is_file():
+        raise SidecarError(f"{photo.path}: the photo cannot be reached; run `clipsearch index`")
+    keywords, description = photo.facts.keywords, photo.facts.description
     ours = tuple(tag.label for tag in held if tag.origin != "file")
     text = chosen.text if chosen and chosen.state != "file" else None
     change = sidecars.plan(
@@ -112,12 +142,13 @@ def _plan(catalog: Catalog, photo_id: int) -> tuple[sidecars.Change, Written] | 
         alt_text=text,
         previous_tags=last.tags if last else (),
         previous_alt_text=last.alt_text if last else None,
-        foreign_tags=[tag.label for tag in held if tag.origin == "file"],
+        foreign_tags=keywords,
     )
     if change is None:
         return None
     digest = bytes.fromhex(change.digest)
-    return change, Written(photo_id, change.path, change.before, digest, ours, text)
+    file = (photo_id, change.path, change.before, digest)
+    return change, Written(*file, ours, text, keywords, description)
 
 
 def _skip(error: SidecarError) -> Skipped:

@@ -120,7 +120,9 @@ def _reader(
         content, facts = decoded.content_hash, decoded.facts
         if job.file.sidecar:
             try:
-                facts = words.with_sidecars(catalog, job.path, facts)
+                facts = words.with_sidecars(
+                    catalog, job.known.id if job.known else None, job.path, facts
+                )
             except SidecarError as error:  # the photo itself is whole
                 notices.append(str(error))
         image = None if content in embedded else embedder.prepare(decoded.image)

@@ -186,7 +186,10 @@ class Describing(Searching):
                 if found.kind == "tag":
                     tags.withdraw_run(db, run)
                 return ()
-        return exporting.take_back(self._catalog, run)
+            if later := runs.later_export(db, run):
+                raise RunError(f"run {later} wrote the same sidecars since; undo {later} first")
+        with self._exclusive():
+            return exporting.take_back(self._catalog, run)
 
     def propose_alt_text(
         self,
@@ -208,7 +211,7 @@ class Describing(Searching):
         if texts is None:
             texts = prompts.captions()
         elif isinstance(texts, str | os.PathLike):
-            source = os.fspath(texts)
+            source = os.fsencode(texts).decode("utf-8", "replace")
             texts = prompts.sentences(texts)
         prompts.require(texts, "captions")
         model = self._space.model_in_use()

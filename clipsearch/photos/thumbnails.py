@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from clipsearch.errors import LibraryError
+from clipsearch.errors import LibraryError, PhotoError
 from clipsearch.photos.decode import DEFAULT_MAX_PIXELS, open_photo
 
 DEFAULT_SIZE = 360
@@ -48,7 +48,11 @@ def thumbnail(
     target = thumbnail_path(folder, key, size)
     if target.is_file():
         return target
-    image = open_photo(path, size=size, max_pixels=max_pixels).image
+    decoded = open_photo(path, size=size, max_pixels=max_pixels)
+    if decoded.content_hash.hex() != key:
+        # Filed under the old content it would be shown for every photo that has that.
+        raise PhotoError(str(path), "it changed since it was indexed", transient=True)
+    image = decoded.image
     image.thumbnail((size, size), Image.Resampling.LANCZOS)
     try:
         _write(image, target)

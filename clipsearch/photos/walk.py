@@ -15,7 +15,6 @@ from clipsearch.photos.formats import MAX_FILE_BYTES, SUFFIXES, refusal, suffix_
 from clipsearch.records import Skipped
 
 SIDECAR_SUFFIX = ".xmp"
-"""Name of the empty file that, beside `catalog.db`, marks a folder as a library."""
 
 IGNORED_FOLDERS = frozenset(
     {"@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"},

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from clipsearch.cli import COMMANDS, preview, search
+from clipsearch.cli import COMMANDS, preview
+from clipsearch.cli.queries import query_text
 from clipsearch.errors import QueryError
 from tests.cli.conftest import Run
 from tests.conftest import Paint
@@ -125,7 +126,7 @@ def test_terms_with_a_minus_are_no_options(colours: Run) -> None:
     ],
 )
 def test_quotes_that_the_shell_took_come_back(words: list[str], query: str) -> None:
-    assert search._query(tuple(words)) == query
+    assert query_text(tuple(words)) == query
 
 
 def test_errors_are_one_sentence_with_the_right_exit_code(colours: Run, tmp_path: Path) -> None:

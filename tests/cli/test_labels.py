@@ -267,3 +267,39 @@ def test_a_killed_run_leaves_the_previous_state(
     assert list(photos.glob("*.xmp")) == []
     if job == "tag":
         assert tagged("runs")[1] == before[1]
+
+
+def test_queries_of_runs_and_exports_are_the_same_language(tagged: Run, tmp_path: Path) -> None:
+    vocabulary = tmp_path / "colours.toml"
+    assert tagged("tag", "--vocabulary", vocabulary, "red", "-blue", "-k", "3")[0] == 0
+    out = tagged("export", "--to", "csv", "-o", "-", "white", "-green", "-k", "1")[1]
+    rows = list(csv.DictReader(out.splitlines()))
+    assert [Path(row["path"]).name for row in rows] == ["magenta.png"]
+
+
+def test_a_rejected_caption_makes_way_for_the_next(
+    tagged: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "texts.txt").write_text("a red wall\nan orange wall\na blue sky\n")
+    propose = ("alt-text", "--from", tmp_path / "texts.txt", "red", "-k", "1")
+    assert tagged(*propose)[0] == 0
+    monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: "r")
+    assert "a red wall" in tagged("alt-text", "review")[1]
+    assert tagged(*propose)[0] == 0
+    assert "an orange wall" in tagged("alt-text", "review")[1]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["undo", "99999999999999999999"],
+        ["tags", "1", "--add", "\udcff"],
+        ["similar", "~nobody-at-all/a.jpg"],
+        ["alt-text", "--from", "caf\udce9.txt"],
+    ],
+)
+def test_hostile_arguments_are_no_traceback(tagged: Run, arguments: list[str]) -> None:
+    code, out, err = tagged(*arguments)
+    assert (code, out) == (1, "") or code == 2
+    assert len(err.strip().splitlines()) <= 5
+    assert "Traceback" not in err
