@@ -44,12 +44,13 @@ class _InOrder(click.Group):
 )
 @click.version_option(__version__, prog_name="clipsearch")
 def cli() -> None:
-    """Find your photos by phrase.
+    """Find your photos by phrase, caption them, tag them.
 
     \b
       clipsearch demo                        see it work in a minute
       clipsearch index ~/Pictures            look at every photo once
       clipsearch search dog on a beach       find some
+      clipsearch tag                         label all of them; `undo` takes it back
 
     Photos are only ever read. What clipsearch knows of them is kept in a library: a folder of
     its own, chosen with --library or CLIPSEARCH_LIBRARY.
