@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -125,7 +126,24 @@ def _migrate(database: Database, path: Path) -> None:
         except BaseException:
             database.rollback()
             raise
-    database.execute("pragma journal_mode = wal")
+    _use_write_ahead_log(database)
+
+
+def _use_write_ahead_log(database: Database) -> None:
+    """Switch the file to WAL, where another process is not just doing so.
+
+    The switch wants the file for itself and, unlike other statements, does not wait for it.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            if database.execute("pragma journal_mode").fetchone()[0] != "wal":
+                database.execute("pragma journal_mode = wal")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 def _scripts() -> list[Path]:
