@@ -108,8 +108,13 @@ def _connect(path: Path) -> Database:
 
 def _migrate(database: Database, path: Path) -> None:
     migrations = _migrations()
-    _refuse_foreign(database, path, migrations)
-    if migrations.pending(database):
+    database.execute("begin")  # one snapshot: another process may be creating the file just now
+    try:
+        _refuse_foreign(database, path, migrations)
+        is_behind = bool(migrations.pending(database))
+    finally:
+        database.rollback()
+    if is_behind:
         # `begin immediate` first: two processes on a fresh file must not both create it.
         database.execute("begin immediate")
         try:
