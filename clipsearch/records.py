@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, overload
 
 Band = Literal["strong", "likely", "weak"]
@@ -257,7 +257,6 @@ class Progress:
     stage: Literal["walk", "embed", "labels", "tag"]
     done: int
     total: int | None = None
-    detail: str = field(default="")
 
 
 OnProgress = Callable[[Progress], None]

@@ -74,7 +74,7 @@ class Space:
         """
         with self._catalog.read() as db:
             active = archive.active_model(db)
-            if active is None or not archive.status(db).photos:
+            if active is None or not photos.any_there(db):
                 raise LibraryError(
                     f"{self._folder}: the library is empty; run `clipsearch index FOLDER` first"
                 )
@@ -208,7 +208,7 @@ def embed_file(embedder: Embedder, photo: AnyPhoto, settings: Settings) -> Vecto
     """
     from clipsearch.photos import decode
 
-    limit = settings.max_pixels or decode.pixel_limit(decode.available_memory())
+    limit = decode.limit_of(settings.max_pixels)
     path = os.path.expanduser(str(photo))  # noqa: PTH111 - leaves ~nobody as it is
     image = decode.open_photo(path, size=embedder.image_size, max_pixels=limit).image
     vector: Vector = embedder.images([image])[0]

@@ -242,6 +242,11 @@ def photos(db: Database, ids: Sequence[int]) -> list[Photo]:
     return [found[photo_id] for photo_id in ids if photo_id in found]
 
 
+def any_there(db: Database) -> bool:
+    """Tell whether the library has a photo at all, without counting them."""
+    return bool(db.execute("select exists (select 1 from photo)").fetchone()[0])
+
+
 def all_ids(db: Database) -> list[int]:
     """Return the ids of all photos in ascending order."""
     return [row[0] for row in db.execute("select id from photo order by id")]

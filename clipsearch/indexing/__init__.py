@@ -60,7 +60,7 @@ def index(
         if archive.active_model(db) is None:
             archive.use_model(db, model.id)  # a first run can be searched while it goes on
     threads = settings.threads or os.cpu_count() or 2
-    max_pixels = settings.max_pixels or decode.pixel_limit(decode.available_memory())
+    max_pixels = decode.limit_of(settings.max_pixels)
     decoder = decode.fingerprint(max_pixels)
     folders, notices = plan.look(catalog, roots, model, on_progress)
     jobs = [job for folder in folders for job in plan.jobs(folder, decoder, counts)]

@@ -155,6 +155,11 @@ def pixel_limit(available_bytes: int | None) -> int:
     return next((limit for limit in _PIXEL_LIMITS if limit <= affordable), _PIXEL_LIMITS[-1])
 
 
+def limit_of(wanted: int | None) -> int:
+    """Return the pixels of the largest photo to decode: as wanted, or by the memory there is."""
+    return wanted or pixel_limit(available_memory())
+
+
 def available_memory() -> int | None:
     """Return the bytes of memory that could be had without swapping, None if unknown."""
     try:
