@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from clipsearch.config import Settings
+    from clipsearch.duplicates import Duplicate, DuplicateReport
     from clipsearch.errors import ClipsearchError
     from clipsearch.library import Library
     from clipsearch.models.embedder import Embedder
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
         Caption,
         CaptionReport,
         Classification,
+        Contribution,
+        Evidence,
+        Explanation,
+        FacetCount,
+        Facets,
         Facts,
+        FilterMatch,
         Hit,
         IndexReport,
         Photo,
@@ -29,6 +36,7 @@ if TYPE_CHECKING:
         Proposal,
         RankedCaptions,
         Run,
+        SavedSearch,
         ScoredLabel,
         SearchResult,
         Skipped,
@@ -43,8 +51,16 @@ __all__ = [
     "CaptionReport",
     "Classification",
     "ClipsearchError",
+    "Contribution",
+    "Duplicate",
+    "DuplicateReport",
     "Embedder",
+    "Evidence",
+    "Explanation",
+    "FacetCount",
+    "Facets",
     "Facts",
+    "FilterMatch",
     "Hit",
     "IndexReport",
     "Library",
@@ -53,6 +69,7 @@ __all__ = [
     "Proposal",
     "RankedCaptions",
     "Run",
+    "SavedSearch",
     "ScoredLabel",
     "SearchResult",
     "Settings",
@@ -65,6 +82,8 @@ __all__ = [
 
 _ROOMS = {
     "ClipsearchError": "clipsearch.errors",
+    "Duplicate": "clipsearch.duplicates",
+    "DuplicateReport": "clipsearch.duplicates",
     "Embedder": "clipsearch.models.embedder",
     "Library": "clipsearch.library",
     "Settings": "clipsearch.config",

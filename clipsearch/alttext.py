@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from clipsearch import captioning, prompts
 from clipsearch.catalog import Catalog, captions, photos, runs, vectors
 from clipsearch.catalog.archive import Model
-from clipsearch.models.embedder import Embedder
+from clipsearch.prompts import Texts
 from clipsearch.records import CaptionReport, OnProgress, Progress, Proposal, ignore_progress
 
 
 def caption_library(
     catalog: Catalog,
     model: Model,
-    embedder: Embedder,
+    embed: Texts,
     texts: Sequence[str],
     *,
     source: str,
@@ -30,8 +30,8 @@ def caption_library(
     Raises: LibraryError, ModelError.
     """
     on_progress(Progress("labels", 0, len(texts)))
-    candidates = embedder.texts(texts)
-    neutral = embedder.texts(prompts.background())
+    candidates = embed(texts)
+    neutral = embed(prompts.background())
     on_progress(Progress("labels", len(texts), len(texts)))
     proposals: list[Proposal] = []
     with catalog.read() as db:

@@ -11,7 +11,7 @@ from clipsearch import prompts, tagging, vocabularies
 from clipsearch.catalog import Catalog, photos, runs, tags, vectors
 from clipsearch.catalog.archive import Model
 from clipsearch.errors import VocabularyError
-from clipsearch.models.embedder import Embedder
+from clipsearch.prompts import Texts
 from clipsearch.records import OnProgress, Progress, TagReport, ignore_progress
 from clipsearch.vocabularies import Vocabulary, ancestors
 
@@ -21,7 +21,7 @@ MAX_LABELS = 20_000
 def tag_library(
     catalog: Catalog,
     model: Model,
-    embedder: Embedder,
+    texts: Texts,
     vocabulary: Vocabulary,
     *,
     chosen: Sequence[int] | None = None,
@@ -29,8 +29,9 @@ def tag_library(
 ) -> TagReport:
     """Tag all photos, or `chosen` ones, in one transaction; no image is opened.
 
-    Labels are calibrated on the whole library whichever photos are chosen. A label brings its
-    ancestors along: `animal/dog` also tags `animal`, with the best score below it.
+    `texts` embeds phrases as (n, dimensions). Labels are calibrated on the whole library whichever
+    photos are chosen. A label brings its ancestors along: `animal/dog` also tags `animal`, with
+    the best score below it.
 
     Raises: VocabularyError for too many labels, LibraryError.
     """
@@ -41,7 +42,7 @@ def tag_library(
             "split the vocabulary and tag with one part after the other"
         )
     on_progress(Progress("labels", 0, len(labels)))
-    pooled, background = _embedded(embedder, vocabulary)
+    pooled, background = embedded(texts, vocabulary)
     on_progress(Progress("labels", len(labels), len(labels)))
     with catalog.read() as db:
         library = vectors.ids(db, model.id)
@@ -76,22 +77,20 @@ def tag_library(
             photos=(photo_id for photo_id in scope.tolist() if photo_id in there),
         )
         count = tags.put_run(
-            db, run_id, every, (row for row in _rows(found, names) if row[0] in there)
+            db, run_id, every, (row for row in rows(found, names) if row[0] in there)
         )
         runs.finish(db, run_id, count)
     return TagReport(run_id, len(labels), len(scope), count)
 
 
-def _embedded(
-    embedder: Embedder, vocabulary: Vocabulary
-) -> tuple[tagging.Labels, NDArray[np.float32]]:
+def embedded(texts: Texts, vocabulary: Vocabulary) -> tuple[tagging.Labels, NDArray[np.float32]]:
     """Return the labels as vectors, and the neutral sentences that they have to beat.
 
     The background of an exclusive group competes inside the group, as a label behind all others
     that is never given; that of other groups joins the neutral sentences.
     """
     labels = vocabulary.labels
-    rows, owner = vocabularies.embed(embedder.texts, vocabulary)
+    rows, owner = vocabularies.embed(texts, vocabulary)
     groups = np.full(len(labels), -1)
     thresholds = np.array([0.5 if x.threshold is None else x.threshold for x in labels])
     neutral = list(prompts.background())
@@ -103,12 +102,12 @@ def _embedded(
         else:
             groups[start:stop] = number
             if group.background:
-                texts = prompts.embed_labels(embedder.texts, group.background, vocabulary.templates)
-                rows = np.concatenate([rows, texts])
-                owner = np.append(owner, np.full(len(texts), len(groups)))
+                others = prompts.embed_labels(texts, group.background, vocabulary.templates)
+                rows = np.concatenate([rows, others])
+                owner = np.append(owner, np.full(len(others), len(groups)))
                 groups, thresholds = np.append(groups, number), np.append(thresholds, 1.0)
         start = stop
-    background = embedder.texts(list(dict.fromkeys(neutral)))
+    background = texts(list(dict.fromkeys(neutral)))
     return tagging.pool(rows, owner, groups=groups, thresholds=thresholds), background
 
 
@@ -125,7 +124,7 @@ def _watched(
         on_progress(Progress("tag", done, total))
 
 
-def _rows(found: Sequence[tagging.Tags], names: Sequence[str]) -> Iterator[tuple[int, str, float]]:
+def rows(found: Sequence[tagging.Tags], names: Sequence[str]) -> Iterator[tuple[int, str, float]]:
     """Yield (photo id, label, score), ancestors included, each label once a photo."""
     above = [ancestors(name) for name in names]
     photo = 0  # no photo has this id

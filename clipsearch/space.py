@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clipsearch.catalog import Catalog, archive, photos, vectors
+from clipsearch import prompts, relevance
+from clipsearch.catalog import Catalog, archive, facets, photos, texts, vectors
 from clipsearch.catalog.archive import Model
+from clipsearch.catalog.facets import Columns
 from clipsearch.config import Settings
-from clipsearch.errors import LibraryError, PhotoNotFoundError
+from clipsearch.errors import LibraryBusyError, LibraryError, PhotoNotFoundError
+from clipsearch.searching import Copies, Hubs
 
 if TYPE_CHECKING:
     from clipsearch.models.embedder import Embedder
+    from clipsearch.relevance import Backdrop
     from clipsearch.vectors import VectorIndex
 
 Vector = NDArray[np.float32]
 AnyPhoto = int | str | os.PathLike[str]
+
+SAMPLE = 4096
+"""Photos that stand for the library when a query is judged: a median good to 1/50 of a spread."""
 
 
 class Space:
@@ -47,10 +54,13 @@ class Space:
         self._on_notice = on_notice
         self._lock = threading.RLock()
         self._index: tuple[tuple[str, int, int], VectorIndex] | None = None
+        self._copies: tuple[tuple[str, int], Copies] | None = None
+        self._columns: tuple[tuple[str, int, int], Columns] | None = None
+        self._backdrop: tuple[VectorIndex, Backdrop, Hubs] | None = None
 
     def close(self) -> None:
         """Let go of model and index."""
-        self._embedder = self._index = None
+        self._embedder = self._index = self._copies = self._columns = self._backdrop = None
 
     @property
     def embedder(self) -> Embedder:
@@ -128,6 +138,61 @@ class Space:
                     old.unlink(missing_ok=True)
         except OSError as error:
             self._on_notice(f"{file}: the index cannot be kept ({error.strerror}); searches work")
+
+    def copies(self) -> Copies:
+        """Return the photos of the present revision that share their content with another."""
+        with self._lock, self._catalog.read() as db:
+            key = archive.identity(db)
+            if self._copies is None or self._copies[0] != key:
+                self._copies = (key, Copies(*photos.copies(db)))
+            return self._copies[1]
+
+    def columns(self) -> Columns:
+        """Return the facts that facets count, as they are now."""
+        with self._lock, self._catalog.read() as db:
+            key = (*archive.identity(db), archive.described(db))
+            if self._columns is None or self._columns[0] != key:
+                self._columns = (key, facets.columns(db))
+            return self._columns[1]
+
+    def backdrop(self, model: Model, index: VectorIndex) -> tuple[Backdrop, Hubs]:
+        """Return what the photos of an index look like to any query, and which are hubs.
+
+        Raises: LibraryError, ModelError.
+        """
+        with self._lock:
+            if self._backdrop is None or self._backdrop[0] is not index:
+                step = max(1, -(-len(index) // SAMPLE))
+                scene = relevance.backdrop(
+                    index.vectors(index.ids[::step]),
+                    self.texts(model, prompts.background()),
+                    relevance.coefficients(model.name),
+                )
+                values = [
+                    relevance.hubs(scene, index.vectors(index.ids[start : start + SAMPLE]))
+                    for start in range(0, len(index), SAMPLE)
+                ]
+                self._backdrop = (index, scene, Hubs(index.ids, np.concatenate(values)))
+            return self._backdrop[1:]
+
+    def texts(self, model: Model, wanted: Sequence[str]) -> Vector:
+        """Embed texts as (n, dimensions); those that were asked for before are remembered.
+
+        Raises: LibraryError, ModelError.
+        """
+        with self._catalog.read() as db:
+            found = texts.known(db, model.id, wanted)
+        if missing := [text for text in dict.fromkeys(wanted) if text not in found]:
+            fresh = dict(zip(missing, self.embedder_of(model).texts(missing), strict=True))
+            found |= fresh
+            try:
+                with self._catalog.write(wait=0.1) as db:
+                    texts.keep(db, model.id, fresh)
+            except LibraryBusyError as error:  # an indexer writes: the answer need not wait for it
+                self._on_notice(f"the text is not remembered: {error}")
+        return np.array([found[text] for text in wanted], np.float32).reshape(
+            len(wanted), model.dimensions
+        )
 
     def vector(self, photo: AnyPhoto, model: Model) -> tuple[int | None, Vector]:
         """Return the id, if the library has the photo, and the vector of an id or a path.

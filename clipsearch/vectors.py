@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 
 from clipsearch.errors import LibraryError
 
-_MAGIC = b"clipsearch index 1\n"
+_MAGIC = b"clipsearch index 2\n"
+_STORED = np.dtype("<f2")
 # Scores of FAISS are float32 sums in an order that depends on the processor. What it finds is
-# therefore ranked again in float64; rows this close to the last rank are looked at as well.
-_ROUNDING = 1e-5
-# Below this share of the library, scoring the chosen rows beats a scan with a selector.
-_SMALL_SUBSET = 0.1
+# therefore ranked again in float64; rows this close to a boundary are looked at as well.
+ROUNDING = 1e-5
+LOWEST = -2.0  # less than any cosine; float16 may make a vector longer than 1
+
+Ids = NDArray[np.int64]
+Cosines = NDArray[np.float32]
 
 
 class VectorIndex:
@@ -29,7 +32,7 @@ class VectorIndex:
     Raises: ValueError for shapes that do not fit, duplicate ids, or vectors that are not finite.
     """
 
-    def __init__(self, ids: NDArray[np.int64], vectors: NDArray[np.floating]) -> None:
+    def __init__(self, ids: Ids, vectors: NDArray[np.floating]) -> None:
         if vectors.ndim != 2 or ids.shape != (len(vectors),):
             raise ValueError(f"{ids.shape} ids do not fit vectors of shape {vectors.shape}")
         if len(np.unique(ids)) != len(ids):
@@ -37,59 +40,97 @@ class VectorIndex:
         if not np.isfinite(vectors).all():
             raise ValueError("a vector is not finite")
         order = np.argsort(ids, kind="stable")
-        self._ids = ids[order].astype(np.int64)
-        self._index = _flat(vectors.shape[1])
-        for start in range(0, len(order), 65_536):  # float32 copies stay small
-            self._index.add(vectors[order[start : start + 65_536]].astype(np.float32))
+        self._hold(ids[order].astype(np.int64), vectors[order].astype(_STORED))
 
     def __len__(self) -> int:
         return len(self._ids)
+
+    @property
+    def ids(self) -> Ids:
+        """All ids, (n,) ascending."""
+        return self._ids
 
     @property
     def dimensions(self) -> int:
         return int(self._index.d)
 
     def nearest(
-        self, query: NDArray[np.float32], k: int, among: Iterable[int] | None = None
+        self,
+        query: NDArray[np.float32],
+        k: int,
+        among: Iterable[int] | Ids | None = None,
+        *,
+        offset: int = 0,
     ) -> list[tuple[int, float]]:
-        """Return the `k` nearest (id, cosine), best first, ties by ascending id.
+        """Return (id, cosine) from rank `offset` on, at most `k`, best first, ties by id.
 
         `query` is (dimensions,) of unit length. With `among`, only those ids take part, and
         ids that the index does not hold are passed over. The result is exact, whatever `among`.
 
         Raises: ValueError for a query of other dimensions or one that is not finite.
         """
-        if query.shape != (self.dimensions,):
-            raise ValueError(f"a query of shape {query.shape} in {self.dimensions} dimensions")
-        if not np.isfinite(query).all():
-            raise ValueError("the query is not finite")
-        query = np.ascontiguousarray(query, np.float32)
-        rows = None if among is None else self._rows(among)
-        available = len(self._ids) if rows is None else len(rows)
-        k = min(k, available)
-        if k <= 0:
+        rows, scores = self._scan(query, among)
+        wanted = min(offset + k, len(rows))
+        if k <= 0 or wanted <= offset:
             return []
-        if rows is not None and (k == available or available < _SMALL_SUBSET * len(self._ids)):
-            return self._ranked(query, rows)[:k]
-        wanted = min(k + 32, available)
-        while True:
-            candidates, scores = self._search(query, wanted, rows)
-            ranked = self._ranked(query, candidates)
-            if wanted == available or scores[-1] < ranked[k - 1][1] - _ROUNDING:
-                return ranked[:k]
-            wanted = min(2 * wanted, available)
+        last = np.partition(scores, len(scores) - wanted)[len(scores) - wanted]
+        ids, cosines = self._ranked(query, rows[scores >= last - ROUNDING])
+        page = slice(offset, wanted)
+        return list(zip(ids[page].tolist(), cosines[page].tolist(), strict=True))
+
+    def cosines(
+        self,
+        query: NDArray[np.float32],
+        among: Iterable[int] | Ids | None = None,
+        *,
+        above: float = LOWEST,
+    ) -> tuple[Ids, Cosines]:
+        """Return ids (m,) and cosines (m,) of all photos that reach `above`, best first.
+
+        Otherwise as `nearest`.
+
+        Raises: ValueError for a query of other dimensions or one that is not finite.
+        """
+        rows, _ = self._scan(query, among, above - ROUNDING)
+        ids, cosines = self._ranked(query, rows)
+        count = int(np.searchsorted(-cosines, -above, side="right"))
+        return ids[:count], cosines[:count]
+
+    def near(
+        self, query: NDArray[np.float32], among: Iterable[int] | Ids | None = None
+    ) -> tuple[Ids, Cosines]:
+        """Return ids (m,) and cosines (m,), good to `ROUNDING`, of all photos in no order.
+
+        Several times as fast as `cosines`. Otherwise as `nearest`.
+
+        Raises: ValueError for a query of other dimensions or one that is not finite.
+        """
+        rows, scores = self._scan(query, among)
+        return self._ids[rows], scores
+
+    def vectors(self, ids: Iterable[int] | Ids) -> NDArray[np.float32]:
+        """Return the vectors of photos in the order of `ids`, (m, dimensions).
+
+        Raises: KeyError for an id that the index does not hold.
+        """
+        wanted = _array(ids)
+        rows = np.searchsorted(self._ids, wanted)
+        held = rows < len(self._ids)
+        held[held] = self._ids[rows[held]] == wanted[held]
+        if not held.all():
+            raise KeyError(int(wanted[~held][0]))
+        return self._stored[rows].astype(np.float32)
 
     def save(self, path: Path) -> None:
         """Write the index aside, then put it in place: a reader never sees half a file."""
-        import faiss
-
-        count = len(self._ids).to_bytes(8, "little")
-        body = count + self._ids.tobytes() + faiss.serialize_index(self._index).tobytes()
+        counts = np.array([len(self), self.dimensions], "<i8").tobytes()
+        body = counts + self._ids.astype("<i8").tobytes() + self._stored.tobytes()
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, partial = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".partial")
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(_MAGIC + zlib.crc32(body).to_bytes(4, "little") + body)
+                file.write(_MAGIC + zlib.crc32(body).to_bytes(4, "little"))
+                file.write(body)
             os.replace(partial, path)  # noqa: PTH105 - atomic on every platform
         except BaseException:
             Path(partial).unlink(missing_ok=True)
@@ -101,8 +142,6 @@ class VectorIndex:
 
         Raises: LibraryError for a file that is absent, damaged or of other dimensions.
         """
-        import faiss
-
         try:
             data = path.read_bytes()
         except OSError as error:
@@ -114,56 +153,100 @@ class VectorIndex:
         checksum = int.from_bytes(data[len(_MAGIC) : start], "little")
         if not data.startswith(_MAGIC) or zlib.crc32(memoryview(data)[start:]) != checksum:
             raise damaged
-        count = int.from_bytes(data[start : start + 8], "little")
-        start += 8
-        loaded = cls.__new__(cls)
-        loaded._ids = np.frombuffer(data, np.int64, count, start).copy()
-        loaded._index = faiss.deserialize_index(
-            np.frombuffer(data, np.uint8, offset=start + 8 * count)
-        )
-        if loaded._index.d != dimensions or loaded._index.ntotal != count:
+        count, width = np.frombuffer(data, "<i8", 2, start).tolist()
+        if width != dimensions or len(data) != start + 16 + count * (8 + 2 * width):
             raise damaged
+        loaded = cls.__new__(cls)
+        start += 16
+        loaded._hold(
+            np.frombuffer(data, "<i8", count, start).astype(np.int64),
+            np.frombuffer(data, _STORED, offset=start + 8 * count).reshape(count, width),
+        )
         return loaded
 
-    def _rows(self, ids: Iterable[int]) -> NDArray[np.int64]:
-        wanted = np.unique(np.fromiter(ids, np.int64))
-        rows = np.searchsorted(self._ids, wanted)
-        rows = rows[rows < len(self._ids)]
-        return rows[np.isin(self._ids[rows], wanted)].astype(np.int64)
+    def _hold(self, ids: Ids, vectors: NDArray[np.float16]) -> None:
+        """Give the rows to FAISS, as one inverted list: its scan of lists is the fast one.
 
-    def _search(
-        self, query: NDArray[np.float32], k: int, rows: NDArray[np.int64] | None
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return rows and scores of the best `k`, best first; `k` rows exist."""
+        A range search over 100,000 x 512 takes 5 ms this way, 180 ms with a flat index of the
+        same codes; with a selector of half the rows 5 ms against 25.
+        """
         import faiss
 
-        parameters = None
-        if rows is not None:
-            bitmap = np.zeros((len(self._ids) + 7) // 8 * 8, bool)
-            bitmap[rows] = True
-            packed = np.packbits(bitmap, bitorder="little")
-            selector = faiss.IDSelectorBitmap(packed)  # type: ignore[call-arg,arg-type]
-            parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
-        scores, found = self._index.search(query[None], k, params=parameters)
-        return found[0], scores[0]
+        count, dimensions = vectors.shape
+        self._ids = ids
+        self._index = faiss.IndexIVFScalarQuantizer(
+            _origin(dimensions),
+            dimensions,
+            1,
+            faiss.ScalarQuantizer.QT_fp16,
+            faiss.METRIC_INNER_PRODUCT,
+            False,
+        )
+        self._index.is_trained = True  # nothing to learn: float16 is a cast
+        rows = np.arange(count, dtype=np.int64)
+        codes = np.ascontiguousarray(vectors).view(np.uint8)
+        lists = self._index.invlists
+        assert lists is not None  # noqa: S101 - FAISS makes them with the index
+        lists.add_entries(0, count, faiss.swig_ptr(rows), faiss.swig_ptr(codes))
+        self._index.ntotal = count
+        self._stored = np.zeros((0, dimensions), _STORED)
+        if count:  # a view of the memory that FAISS holds: the vectors are there once
+            held = faiss.rev_swig_ptr(lists.get_codes(0), codes.size)
+            self._stored = held.view(_STORED).reshape(count, dimensions)
 
-    def _ranked(
-        self, query: NDArray[np.float32], rows: NDArray[np.int64]
-    ) -> list[tuple[int, float]]:
+    def _rows(self, ids: Iterable[int] | Ids) -> Ids:
+        wanted = _array(ids)
+        rows = np.searchsorted(self._ids, wanted)
+        inside = rows < len(self._ids)
+        found: Ids = rows[inside][self._ids[rows[inside]] == wanted[inside]]
+        return found
+
+    def _scan(
+        self,
+        query: NDArray[np.float32],
+        among: Iterable[int] | Ids | None,
+        above: float = LOWEST,
+    ) -> tuple[Ids, Cosines]:
+        """Return the rows that score more than `above`, and their scores, good to `ROUNDING`."""
+        import faiss
+
+        if query.shape != (self.dimensions,):
+            raise ValueError(f"a query of shape {query.shape} in {self.dimensions} dimensions")
+        if not np.isfinite(query).all():
+            raise ValueError("the query is not finite")
+        parameters = None
+        if among is not None:
+            chosen = np.zeros(len(self._ids), bool)
+            chosen[self._rows(among)] = True
+            packed = np.packbits(chosen, bitorder="little")
+            selector = faiss.IDSelectorBitmap(packed)  # type: ignore[call-arg,arg-type]
+            parameters = faiss.SearchParametersIVF(sel=selector)  # type: ignore[call-arg]
+        row = np.ascontiguousarray(query, np.float32)[None]
+        _, scores, rows = self._index.range_search(row, above, params=parameters)
+        return rows, scores
+
+    def _ranked(self, query: NDArray[np.float32], rows: Ids) -> tuple[Ids, Cosines]:
         """Score rows in float64, rounded to float32, and sort by (-cosine, id)."""
         scores = np.empty(len(rows), np.float32)
         wide = query.astype(np.float64)
-        for start in range(0, len(rows), 65_536):
-            block = self._index.reconstruct_batch(rows[start : start + 65_536])
-            scores[start : start + 65_536] = block.astype(np.float64) @ wide
+        for start in range(0, len(rows), 4096):  # a block stays in the processor's cache
+            block = self._stored[rows[start : start + 4096]]
+            scores[start : start + 4096] = block.astype(np.float64) @ wide
         np.minimum(scores, 1, out=scores)  # float16 may round a unit vector up
         order = np.lexsort((rows, -scores))
-        return list(zip(self._ids[rows[order]].tolist(), scores[order].tolist(), strict=True))
+        return self._ids[rows[order]], scores[order]
 
 
-def _flat(dimensions: int):  # type: ignore[no-untyped-def] # FAISS has no types
+def _array(ids: Iterable[int] | Ids) -> Ids:
+    if isinstance(ids, np.ndarray):
+        return ids
+    return np.fromiter(ids, np.int64)
+
+
+def _origin(dimensions: int):  # type: ignore[no-untyped-def] # FAISS has no types
+    """Return a quantizer that puts every vector into list 0."""
     import faiss
 
-    return faiss.IndexScalarQuantizer(
-        dimensions, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
-    )
+    quantizer = faiss.IndexFlatIP(dimensions)
+    quantizer.add(np.zeros((1, dimensions), np.float32))
+    return quantizer

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from clipsearch import Library
@@ -33,6 +35,21 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs the photos of ../shared/data")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def unseen() -> NDArray[np.float32]:
+    """Vectors of the captioned photos by the starter, each by a head that has not seen it.
+
+    The heads are trained here, which takes a minute.
+    """
+    from clipsearch.models.starter import StarterEmbedder
+    from tests.benchmarks.starter_retrieval import embed_unseen
+
+    folder = SHARED / "captions"
+    if not folder.is_dir():
+        pytest.skip("needs the photos of ../shared/data")
+    return embed_unseen(StarterEmbedder("cpu"), folder)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def colours(library: Library, photos: Path, paint: Paint) -> Library:
 
 
 def names(library: Library, query: str, k: int = 3) -> list[str]:
-    return [Path(hit.path).stem for hit in library.search(query, k=k).hits]
+    return [Path(hit.path).stem for hit in library.search(query, k=k, min_relevance=0).hits]
 
 
 def test_a_phrase_finds_the_right_photo(colours: Library) -> None:
@@ -55,13 +55,15 @@ def test_a_file_is_a_term_and_a_photo_of_the_library_is_found_by_its_path(
 
 
 def test_the_result_says_what_was_ranked(colours: Library) -> None:
-    result = colours.search("red", k=4)
+    result = colours.search("red", k=4, min_relevance=0)
     assert (result.query, result.model, result.total) == ("red", "colours", len(COLOURS))
     assert result.took_ms > 0
-    scores = [hit.score for hit in result.hits]
+    scores = [hit.score or 0 for hit in result.hits]
     assert scores == sorted(scores, reverse=True)
     assert scores[0] == pytest.approx(1, abs=1e-3)
-    assert {(hit.relevance, hit.band) for hit in result.hits} == {(None, None)}
+    assert all(0 < hit.relevance < 1 for hit in result.hits if hit.relevance is not None)
+    assert result.hits[0].relevance == max(hit.relevance or 0 for hit in result.hits)
+    assert (result.cut, result.calibration) == (0, "general")
 
 
 def test_pages_follow_each_other(colours: Library) -> None:

@@ -45,7 +45,7 @@ def brute_force(
 ) -> list[int]:
     chosen = set(table) if among is None else set(table) & set(among)
     wide = query.astype(np.float64)
-    scores = {i: np.float32(table[i].astype(np.float64) @ wide) for i in chosen}
+    scores = {i: min(np.float32(table[i].astype(np.float64) @ wide), np.float32(1)) for i in chosen}
     return sorted(chosen, key=lambda i: (-scores[i], i))[:k]
 
 

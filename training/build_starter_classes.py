@@ -81,7 +81,7 @@ def fit_logit_scale(folder: Path) -> float:
     """Fit the factor of the cosine that explains the captions of a folder best."""
     lines = (folder / "captions.jsonl").read_text(encoding="utf-8").splitlines()
     photos = [json.loads(line) for line in lines]
-    embedder = StarterEmbedder("cpu", "float32")
+    embedder = StarterEmbedder("cpu", "float32", head=False)
     images = []
     for photo in photos:
         with Image.open(folder / photo["file"]) as image:

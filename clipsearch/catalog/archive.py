@@ -36,6 +36,12 @@ def identity(db: Database) -> tuple[str, int]:
     return row[0], row[1]
 
 
+def described(db: Database) -> int:
+    """Return the number that moves with every change of tags."""
+    found: int = db.execute("select described from archive").fetchone()[0]
+    return found
+
+
 def active_model(db: Database) -> Model | None:
     """Return the model that answers searches, once there is one."""
     row = db.execute(

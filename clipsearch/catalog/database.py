@@ -16,6 +16,7 @@ from weakref import WeakSet
 from sqlite_utils import Database, Migrations
 
 from clipsearch import resources
+from clipsearch.catalog import names
 from clipsearch.errors import ForeignDatabaseError, LibraryBusyError, LibraryError
 
 APPLICATION_ID = 0x436C6950  # "CliP", https://sqlite.org/pragma.html#pragma_application_id
@@ -45,9 +46,14 @@ class Catalog:
             yield database
 
     @contextmanager
-    def write(self) -> Iterator[Database]:
-        """Give this thread's connection inside a transaction: all of it lands, or nothing."""
-        with self._transaction("begin immediate") as database:
+    def write(self, *, wait: float = BUSY_SECONDS) -> Iterator[Database]:
+        """Give this thread's connection inside a transaction: all of it lands, or nothing.
+
+        `wait` is how many seconds another process may take to finish its own.
+
+        Raises: LibraryBusyError where it takes longer.
+        """
+        with self._transaction("begin immediate", wait) as database:
             yield database
 
     def close(self) -> None:
@@ -59,12 +65,13 @@ class Catalog:
             self._open.clear()
 
     @contextmanager
-    def _transaction(self, begin: str) -> Iterator[Database]:
+    def _transaction(self, begin: str, wait: float = BUSY_SECONDS) -> Iterator[Database]:
         with _translated(self.path):
             database = self._database()
             if database.conn.in_transaction:  # a nested block joins its outer one
                 yield database
                 return
+            database.execute(f"pragma busy_timeout = {round(wait * 1000)}")
             database.execute(begin)
             try:
                 yield database
@@ -100,6 +107,7 @@ def _connect(path: Path) -> Database:
     # One thread uses a connection; only close() comes from another one.
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
     database = Database(connection, execute_plugins=False)
+    connection.create_function("fold", 1, names.fold, deterministic=True)
     database.execute("pragma foreign_keys = on")
     # With WAL a crash of the machine may lose the last commits, never the consistency.
     database.execute("pragma synchronous = normal")

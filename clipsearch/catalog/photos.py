@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlite_utils import Database
 
 from clipsearch.catalog import captions, runs, tags
@@ -130,6 +133,26 @@ def with_content(db: Database, content_hash: bytes) -> list[tuple[int, int, str]
         "select id, root_id, path from photo where content_hash = ? order by id", [content_hash]
     )
     return [(row[0], row[1], os.fsdecode(row[2])) for row in rows]
+
+
+def copies(db: Database) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the ids (c,) ascending of photos that share their content, and their groups (c,)."""
+    rows = db.execute(
+        "select id, dense_rank() over (order by content_hash) from photo where content_hash in "
+        "(select content_hash from photo group by content_hash having count(*) > 1) order by id"
+    ).fetchall()
+    table = np.array(rows, np.int64).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
+
+
+def places_of(db: Database, ids: Sequence[int]) -> dict[int, tuple[str, str | None]]:
+    """Return path and date of photos by id, without those that do not exist."""
+    rows = db.execute(
+        "select photo.id, root.path, photo.path, taken_at from photo "
+        "join root on root.id = root_id where photo.id in (select value from json_each(?))",
+        [json.dumps(list(ids))],
+    )
+    return {row[0]: (_join(row[1], row[2]), row[3]) for row in rows}
 
 
 def plain_twin(db: Database, content_hash: bytes) -> int | None:

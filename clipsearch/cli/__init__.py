@@ -8,7 +8,19 @@ import sys
 import click
 
 from clipsearch import __version__
-from clipsearch.cli import captions, demo, export, index, models, search, status, tags
+from clipsearch.cli import (
+    captions,
+    demo,
+    duplicates,
+    export,
+    index,
+    models,
+    saved,
+    search,
+    serve,
+    status,
+    tags,
+)
 from clipsearch.errors import ClipsearchError
 
 COMMANDS = [
@@ -16,6 +28,8 @@ COMMANDS = [
     index.index,
     search.search,
     search.similar,
+    duplicates.duplicates,
+    saved.saved,
     captions.captions,
     captions.classify,
     captions.alt_text,
@@ -25,6 +39,7 @@ COMMANDS = [
     tags.runs,
     tags.undo,
     export.export,
+    serve.serve,
     status.status,
     models.models,
     index.forget,

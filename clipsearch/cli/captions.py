@@ -10,6 +10,7 @@ import click
 from clipsearch.cli.common import (
     json_option,
     library_options,
+    limit_option,
     opened,
     photo_of,
     print_json,
@@ -132,11 +133,11 @@ def alt_text() -> None:
 @alt_text.command("propose", cls=QueryCommand)
 @click.argument("query", nargs=-1, metavar="[QUERY]...")
 @click.option("--from", "source", type=FILE, help="Candidates, one a line.")
-@click.option("-k", default=100, show_default=True, help="With QUERY: how many photos.")
+@limit_option
 @json_option
 @library_options
 def propose(
-    query: tuple[str, ...], source: Path | None, k: int, as_json: bool, **options: Any
+    query: tuple[str, ...], source: Path | None, k: int | None, as_json: bool, **options: Any
 ) -> None:
     """Propose the best caption for all photos, or those that answer QUERY."""
     with opened(**options) as library, progress(options["quiet"]) as show:

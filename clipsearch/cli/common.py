@@ -58,6 +58,11 @@ def photo_of(text: str) -> int | str:
     return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else text
 
 
+limit_option = click.option(
+    "-k",
+    type=click.IntRange(min=1),
+    help="With QUERY: so many photos at most, the best.  [default: all that answer]",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
@@ -113,6 +118,8 @@ def progress(quiet: bool) -> Iterator[OnProgress]:
         "embed": "embedding",
         "labels": "reading the labels",
         "tag": "going through the photos",
+        "hash": "looking at the photos",
+        "compare": "comparing",
     }
     columns = (
         TextColumn("{task.description}"),

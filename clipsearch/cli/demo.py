@@ -72,6 +72,8 @@ def demo(ctx: click.Context, /, folder: Path, **options: Any) -> None:
     # CLIPSEARCH_LIBRARY names the user's own library: the demo keeps out of it.
     chosen = ctx.get_parameter_source("library") is ParameterSource.COMMANDLINE
     options = {**options, "library": options["library"] if chosen else folder / "library"}
+    from clipsearch.relevance import WEAK
+
     with opened(**options) as library:
         with progress(options["quiet"]) as show:
             report = library.index(photos, on_progress=show)
@@ -79,11 +81,12 @@ def demo(ctx: click.Context, /, folder: Path, **options: Any) -> None:
             f"{count} photos in {photos}, {report.embedded} embedded in {report.seconds:.1f} s "
             f"with {report.model}\n"
         )
-        print_line(f"{'phrase':28} {'first':26} {'second':26} third")
+        print_line(f"{'phrase':28} {'nearest, and how likely':29} {'second':29} third")
         for phrase in PHRASES:
-            hits = library.search(phrase, k=3).hits
-            cells = (f"{hit.score:.2f} {Path(hit.path).name}" for hit in hits)
-            print_line(f"{phrase:28} " + " ".join(f"{cell:26}" for cell in cells).rstrip())
+            hits = library.search(phrase, k=3, min_relevance=0).hits
+            cells = (f"{hit.relevance:4.0%} {Path(hit.path).name}" for hit in hits)
+            print_line(f"{phrase:28} " + " ".join(f"{cell:29}" for cell in cells).rstrip())
+        print_line(f"A search leaves out what is less likely than {WEAK:.0%}.")
         _show_tags(library, options["quiet"])
         print_line(
             f"\nyour turn:  clipsearch search --library {library.folder} a statue of a lion\n"

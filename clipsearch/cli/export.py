@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipsearch.cli.common import library_options, opened, print_line, progress
+from clipsearch.cli.common import library_options, limit_option, opened, print_line, progress
 from clipsearch.cli.queries import QueryCommand, query_text
 from clipsearch.errors import ExportError
 
@@ -37,7 +37,7 @@ NAMES = {"csv": "tags.csv", "json": "tags.json", "html": "contact-sheet.html", "
 )
 @click.option("--dry-run", is_flag=True, help="xmp: show the difference, write nothing.")
 @click.option("--copy", is_flag=True, help="folders: copies instead of links.")
-@click.option("-k", default=100, show_default=True, help="With QUERY: how many photos.")
+@limit_option
 @library_options
 def export(
     query: tuple[str, ...],
@@ -45,7 +45,7 @@ def export(
     output: Path | None,
     dry_run: bool,
     copy: bool,
-    k: int,
+    k: int | None,
     **options: Any,
 ) -> None:
     """Write tags and alt text for all photos, or those that answer QUERY.
@@ -66,7 +66,9 @@ def export(
             _file(library, words, k, form, output or Path(NAMES[form]), copy)
 
 
-def _sidecars(library: Library, query: str | None, k: int, dry_run: bool, quiet: bool) -> None:
+def _sidecars(
+    library: Library, query: str | None, k: int | None, dry_run: bool, quiet: bool
+) -> None:
     with progress(quiet) as show:
         report = library.export_sidecars(query, k=k, dry_run=dry_run, on_progress=show)
     for difference in report.differences:
@@ -81,7 +83,9 @@ def _sidecars(library: Library, query: str | None, k: int, dry_run: bool, quiet:
         sys.exit(1)
 
 
-def _file(library: Library, query: str | None, k: int, form: str, output: Path, copy: bool) -> None:
+def _file(
+    library: Library, query: str | None, k: int | None, form: str, output: Path, copy: bool
+) -> None:
     from clipsearch import exporting
 
     rows = library.described(query, k=k)

@@ -6,8 +6,14 @@ import re
 
 import click
 
+from clipsearch.query import KEYS
+
 # Stands before a term like -people while click looks for options.
 _SHIELD = "\0"
+
+_FILTER = re.compile(rf"(?P<key>[+-]?(?:{'|'.join(KEYS)}):)(?P<values>.*)", re.I | re.S)
+_TERM = re.compile(r"(?P<sign>[+-](?:[\d.]+:)?|[\d.]+:)(?P<words>\S.*)", re.S)
+_COMMA = re.compile(r",(?!\s)")
 
 
 class QueryCommand(click.Command):
@@ -23,13 +29,23 @@ def _shielded(arg: str) -> str:
 
 
 def query_text(words: tuple[str, ...]) -> str:
-    """Join the words of the shell to one query; `-"red ball"` reaches us without its quotes."""
+    """Join the words of the shell to one query; `-"red ball"` reaches us without its quotes.
+
+    One word alone is the whole query, quotes and all. Of several, each is a term, a filter or a
+    part of the phrase.
+    """
     plain = [word.removeprefix(_SHIELD) for word in words]
-    if len(plain) == 1:
-        return plain[0]
-    return " ".join(
-        re.sub(r'^([+-]?(?:[\d.]+:)?)([^"\s][^"]*\s[^"]*)$', r'\1"\2"', word)
-        if re.match(r"[+-]|[\d.]+:", word)
-        else word
-        for word in plain
-    )
+    return plain[0] if len(plain) == 1 else " ".join(map(_quoted_again, plain))
+
+
+def _quoted_again(word: str) -> str:
+    if '"' in word or not re.search(r"\s", word):
+        return word
+    if match := _FILTER.fullmatch(word):
+        # A comma before a blank belongs to a name, as in "Paris, Texas"; others mean or.
+        values = _COMMA.split(match["values"])
+        quoted = [f'"{value}"' if re.search(r"\s", value) else value for value in values]
+        return match["key"] + ",".join(quoted)
+    if match := _TERM.fullmatch(word):
+        return f'{match["sign"]}"{match["words"]}"'
+    return word

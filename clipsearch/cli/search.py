@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from clipsearch.cli import remote
 from clipsearch.cli.common import (
     json_option,
     library_options,
@@ -16,10 +19,34 @@ from clipsearch.cli.common import (
 )
 from clipsearch.cli.preview import draw
 from clipsearch.cli.queries import QueryCommand, query_text
+from clipsearch.query import KEYS
 
 if TYPE_CHECKING:
     from clipsearch.library import Library
-    from clipsearch.records import SearchResult
+    from clipsearch.records import Explanation, Facets, Hit, SearchResult
+
+
+def relevance_options(function: Any) -> Any:
+    """Add the options that choose which photos answer, and in which order."""
+    for option in reversed(
+        [
+            click.option(
+                "--min-relevance",
+                type=click.FloatRange(0, 1),
+                metavar="P",
+                help="Leave out what is less relevant; 0 takes all.  [default: automatic]",
+            ),
+            click.option(
+                "--sort",
+                type=click.Choice(["relevance", "date"]),
+                default="relevance",
+                show_default=True,
+                help="date: the relevant photos, the latest first.",
+            ),
+        ]
+    ):
+        function = option(function)
+    return function
 
 
 def page_options(function: Any) -> Any:
@@ -47,13 +74,33 @@ def page_options(function: Any) -> Any:
     return function
 
 
+def _keys() -> str:
+    """Return the filter keys as lines for a help text, the example first."""
+    lines = []
+    for each in KEYS.values():
+        meaning, _, example = each.rpartition(": ")
+        lines.append(f"  {example:26} {meaning}")
+    return "\n    ".join(lines)
+
+
 @click.command(cls=QueryCommand)
 @click.argument("query", nargs=-1, required=True, metavar="QUERY...")
 @page_options
+@relevance_options
+@click.option("--all-copies", is_flag=True, help="Show photos with the same content each.")
+@click.option("--like", multiple=True, type=int, metavar="ID", help="More like this hit.")
+@click.option("--unlike", multiple=True, type=int, metavar="ID", help="Less like this hit.")
+@click.option("--explain", is_flag=True, help="Say of each hit why it is where it is.")
+@click.option("--facets", is_flag=True, help="Count the answers by year, camera, folder and tag.")
 @json_option
 @library_options
-def search(query: tuple[str, ...], k: int, offset: int, **options: Any) -> None:
-    """Find photos by phrase.
+def search(
+    query: tuple[str, ...],
+    explain: bool,
+    facets: bool,
+    **options: Any,
+) -> None:
+    """Find photos by phrase, by what is known of them, or both.
 
     \b
       clipsearch search dog on a beach
@@ -61,33 +108,74 @@ def search(query: tuple[str, ...], k: int, offset: int, **options: Any) -> None:
       clipsearch search '"red ball" +2:grass'          two phrases, grass counts double
       clipsearch search image:12 +snow                 photo 12, but with snow
       clipsearch search ./pool.jpg -water              any image file is a term too
+      clipsearch search sunset after:2019-06 -camera:iphone
+      clipsearch search tag:animal folder:trips near:43.3,-1.98,20km
 
     Bare words make one phrase, "quoted words" one of their own. + and - before a term add and
-    subtract it, 2:term weights it. The score is a cosine: it ranks photos for one query and says
-    nothing about another query.
+    subtract it, 2:term weights it. Filters are exact, a comma in one means or, - its opposite:
+
+    \b
+    {KEYS}
+
+    Photos that are not relevant are left out. Relevance is the probability that a photo answers
+    the phrase; strong, likely and weak put it in words. The score behind it is a cosine: it ranks
+    photos for one query and says nothing about another. Photos whose name, folder, tags or alt
+    text hold all words of the phrase come to the front, marked with a *.
     """
+    feedback = {name: options[name] for name in ("like", "unlike")}
+    limits = {name: options[name] for name in ("min_relevance", "sort", "all_copies")}
+    text = query_text(query)
     with _library(options) as library:
-        _show(library, library.search(query_text(query), k=k, offset=offset), **options)
+        if facets:
+            _show_facets(library.facets(text, min_relevance=limits["min_relevance"]), **options)
+            return
+        page = {"k": options["k"], "offset": options["offset"]}
+        answer = None
+        if options["model"] == "auto":
+            answer = remote.search(
+                library.folder, text, explain=explain, **page, **limits, **feedback
+            )
+        if answer is not None:
+            result, reasons = answer.result, list(answer.reasons)
+        else:
+            result = library.search(text, **page, **limits, **feedback)
+            reasons = [library.explain(text, hit.id, **feedback) for hit in result if explain]
+        _show(library, result, reasons, **options)
+        if not result.total and not options["quiet"]:
+            click.echo(_nothing(result), err=True)
+
+
+search.help = (search.help or "").replace("{KEYS}", _keys())
 
 
 @click.command()
 @click.argument("photo")
 @page_options
+@click.option("--all-copies", is_flag=True, help="Show photos with the same content each.")
 @json_option
 @library_options
-def similar(photo: str, k: int, offset: int, **options: Any) -> None:
+def similar(photo: str, k: int, offset: int, all_copies: bool, **options: Any) -> None:
     """Find photos like PHOTO: a photo's number, or the path of any image file."""
     with _library(options) as library:
-        _show(library, library.similar(photo_of(photo), k=k, offset=offset), **options)
+        found = library.similar(photo_of(photo), k=k, offset=offset, all_copies=all_copies)
+        _show(library, found, [], **options)
 
 
 def _library(options: dict[str, Any]) -> Library:
     return opened(**{name: options[name] for name in ("library", "model", "device", "quiet")})
 
 
+def _nothing(result: SearchResult) -> str:
+    if not result.cut:
+        return "clipsearch: no photo passes the filters"
+    looked_at = f"{result.cut} photo{'s' * (result.cut != 1)} looked at"
+    return f"clipsearch: nothing relevant, {looked_at}; --min-relevance 0 shows the nearest"
+
+
 def _show(
     library: Library,
     result: SearchResult,
+    reasons: Sequence[Explanation],
     /,
     *,
     as_json: bool,
@@ -97,13 +185,57 @@ def _show(
     **_: Any,
 ) -> None:
     if as_json:
-        print_json(result)
+        document = dataclasses.asdict(result)
+        if reasons:
+            document["explanations"] = reasons
+        print_json(document)
         return
-    for hit in result.hits:
+    for position, hit in enumerate(result.hits):
         if paths or print0:
             print_line(hit.path, end="\0" if print0 else "\n")
             continue
-        date = (hit.taken_at or "")[:10]
-        print_line(f"{hit.score:6.3f}  {date:10}  {hit.id:>6}  {hit.path}")
+        print_line(hit_line(hit))
+        if reasons:
+            _show_reasons(reasons[position])
         if preview:
             preview = draw(library, hit.id)
+
+
+def hit_line(hit: Hit) -> str:
+    """Return the line of a hit: relevance and band, score, date, number and path."""
+    relevance = "" if hit.relevance is None else f"{hit.relevance:.0%}"
+    score = "" if hit.score is None else f"{hit.score:.3f}"
+    mark = "*" if hit.named else " "
+    date = (hit.taken_at or "")[:10]
+    return f"{relevance:>4} {hit.band or '':6} {score:>6} {date:10} {hit.id:>6} {mark} {hit.path}"
+
+
+def _show_reasons(why: Explanation) -> None:
+    rows = [
+        (f"{each.contribution:+.3f}", f"{each.term}  (cosine {each.cosine:.3f} x {each.weight:g})")
+        for each in why.terms
+    ]
+    rows += [
+        ("passes" if each.passes else "fails", f"{each.filter}  ({', '.join(each.facts) or '-'})")
+        for each in why.filters
+    ]
+    if why.words:
+        rows.append(("words" if why.named else "no", f"{' '.join(why.words)}  (in name or tags)"))
+    rows += [
+        (f"{each.logit:+.2f}", f"log-odds: {each.name}  ({each.value:.2f})")
+        for each in why.evidence
+    ]
+    for value, text in rows:
+        print_line(f"{'':12}{value:>7}  {text}")
+
+
+def _show_facets(facets: Facets, *, as_json: bool, **_: Any) -> None:
+    if as_json:
+        print_json(facets)
+        return
+    print_line(f"{facets.photos} photos")
+    for name in ("years", "months", "cameras", "folders", "tags"):
+        if counts := getattr(facets, name):
+            print_line(f"\n{name}")
+            for each in counts:
+                print_line(f"{each.count:>8}  {each.value}")

@@ -11,6 +11,7 @@ import click
 from clipsearch.cli.common import (
     json_option,
     library_options,
+    limit_option,
     opened,
     photo_of,
     print_json,
@@ -29,11 +30,11 @@ FILE = click.Path(path_type=Path)
     type=FILE,
     help="Labels: a TOML file, or text with one a line.  [default: labels for personal photos]",
 )
-@click.option("-k", default=100, show_default=True, help="With QUERY: how many photos.")
+@limit_option
 @json_option
 @library_options
 def tag(
-    query: tuple[str, ...], vocabulary: Path | None, k: int, as_json: bool, **options: Any
+    query: tuple[str, ...], vocabulary: Path | None, k: int | None, as_json: bool, **options: Any
 ) -> None:
     """Tag all photos, or those that answer QUERY, with a vocabulary.
 

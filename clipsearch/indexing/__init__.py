@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from clipsearch.catalog import Catalog, archive, photos
+from clipsearch.catalog import Catalog, archive, photos, pictures
 from clipsearch.catalog.archive import Model, Root
 from clipsearch.config import Settings
 from clipsearch.errors import PhotoError, SidecarError
@@ -22,6 +22,7 @@ from clipsearch.indexing.plan import Counts, Job
 from clipsearch.indexing.writer import Read
 from clipsearch.models.embedder import Embedder
 from clipsearch.photos import decode
+from clipsearch.photos.picturehash import picture_hash
 from clipsearch.records import IndexReport, OnProgress, Progress, ignore_progress
 
 __all__ = ["index"]
@@ -72,6 +73,8 @@ def index(
     with catalog.write() as db:
         for folder in folders:
             writer.drop_gone(db, folder, counts)
+        if counts.removed or counts.updated:
+            pictures.drop_unused(db)
         if missing := archive.without_vector(db, model.id):
             active = archive.active_model(db)
             if active is not None and active.id != model.id:
@@ -126,7 +129,7 @@ def _reader(
             except SidecarError as error:  # the photo itself is whole
                 notices.append(str(error))
         image = None if content in embedded else embedder.prepare(decoded.image)
-        return Read(job, content, facts, image)
+        return Read(job, content, facts, image, picture_hash=picture_hash(decoded.image))
 
     return read
 

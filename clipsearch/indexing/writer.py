@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from sqlite_utils import Database
 
-from clipsearch.catalog import Catalog, photos, vectors
+from clipsearch.catalog import Catalog, photos, pictures, vectors
 from clipsearch.catalog.archive import Model
 from clipsearch.errors import PhotoError
 from clipsearch.indexing.plan import Counts, Folder, Job
@@ -27,6 +27,7 @@ class Read:
     facts: Facts | None = None
     image: Image.Image | None = None
     error: PhotoError | None = None
+    picture_hash: int | None = None
 
 
 def write(
@@ -55,6 +56,8 @@ def write(
                 _skip(db, found, error, decoder, counts)
                 continue
             photo_id = _place(db, found, counts)
+            if found.picture_hash is not None:
+                pictures.put(db, [(found.content_hash, found.picture_hash)])
             if vector is not None and not vectors.has(db, photo_id, model.id):
                 vectors.put(db, photo_id, model.id, vector)
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from clipsearch.catalog import archive
+from clipsearch.catalog import archive, pictures
 from clipsearch.catalog.archive import Root
 from clipsearch.errors import LibraryError
 from clipsearch.library.describing import Describing
@@ -68,6 +68,7 @@ class Library(Describing):
                 )
             before = archive.status(db).photos
             archive.remove_root(db, found.id)
+            pictures.drop_unused(db)
             return before - archive.status(db).photos
 
     def _roots(self, wanted: Sequence[str | os.PathLike[str]]) -> list[Root]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from clipsearch.catalog import captions, runs, tags
 from clipsearch.errors import RunError, TextError
-from clipsearch.library.searching import Searching
+from clipsearch.library.duplicates import Comparing
 from clipsearch.records import (
     AltText,
     Caption,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from clipsearch.vocabularies import Vocabulary
 
 
-class Describing(Searching):
+class Describing(Comparing):
     """The questions that are answered with words, and the runs that write them down."""
 
     def captions(
@@ -97,10 +98,10 @@ class Describing(Searching):
         vocabulary: Vocabulary | str | os.PathLike[str] | None = None,
         query: str | None = None,
         *,
-        k: int = 100,
+        k: int | None = None,
         on_progress: OnProgress = ignore_progress,
     ) -> TagReport:
-        """Tag all photos, or the `k` nearest to `query`, with a vocabulary or a file of one.
+        """Tag all photos, or those that answer `query`, with a vocabulary or a file of one.
 
         Works from stored vectors. Without a vocabulary, the default one is used. Tags set or
         removed by hand stay as they are; `undo` takes the run back.
@@ -117,7 +118,7 @@ class Describing(Searching):
         return labelling.tag_library(
             self._catalog,
             model,
-            self._space.embedder_of(model),
+            partial(self._space.texts, model),
             vocabulary,
             chosen=self._chosen(query, k),
             on_progress=on_progress,
@@ -196,10 +197,10 @@ class Describing(Searching):
         texts: Sequence[str] | str | os.PathLike[str] | None = None,
         query: str | None = None,
         *,
-        k: int = 100,
+        k: int | None = None,
         on_progress: OnProgress = ignore_progress,
     ) -> CaptionReport:
-        """Propose the best caption for all photos, or the `k` nearest to `query`.
+        """Propose the best caption for all photos, or for those that answer `query`, at most `k`.
 
         `texts` are captions, or a file with one a line; without it the shipped bank is used.
 
@@ -218,7 +219,7 @@ class Describing(Searching):
         return alttext.caption_library(
             self._catalog,
             model,
-            self._space.embedder_of(model),
+            partial(self._space.texts, model),
             texts,
             source=source,
             chosen=self._chosen(query, k),
@@ -271,8 +272,8 @@ class Describing(Searching):
                 )
             captions.reject(db, photo_id, proposed.text)
 
-    def described(self, query: str | None = None, *, k: int = 100) -> list[Described]:
-        """Return all photos, or the `k` nearest to `query`, with tags and alt text, for export."""
+    def described(self, query: str | None = None, *, k: int | None = None) -> list[Described]:
+        """Return all photos, or those that answer `query`, with tags and alt text, for export."""
         from clipsearch import exporting
 
         return exporting.describe(self._catalog, self._chosen(query, k))
@@ -281,7 +282,7 @@ class Describing(Searching):
         self,
         query: str | None = None,
         *,
-        k: int = 100,
+        k: int | None = None,
         dry_run: bool = False,
         on_progress: OnProgress = ignore_progress,
     ) -> SidecarReport:

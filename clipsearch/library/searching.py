@@ -1,123 +1,377 @@
-"""Ask a library for photos, and what it knows of them."""
+"""Ask a library for photos, and why they answer."""
 
 from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clipsearch.catalog import archive, photos
+from clipsearch import places, relevance, searching
+from clipsearch.catalog import facets, filters, photos, vectors, words
 from clipsearch.catalog.archive import Model
 from clipsearch.errors import PhotoNotFoundError, QueryError
-from clipsearch.library.session import Session
+from clipsearch.library.looking import Looking
 from clipsearch.query import Query, parse
-from clipsearch.records import Photo, SearchResult, Skipped, Status
+from clipsearch.records import (
+    Calibration,
+    Evidence,
+    Explanation,
+    Facets,
+    FilterMatch,
+    Hit,
+    SearchResult,
+    Sort,
+)
+from clipsearch.searching import Copies, Ranking, Target, Yardstick
 from clipsearch.space import AnyPhoto
+from clipsearch.vectors import VectorIndex
+
+Ids = NDArray[np.int64]
 
 
-class Searching(Session):
+@dataclass(frozen=True, slots=True, eq=False)
+class _Question:
+    """A query with all that answers it: `among` (n,) pass its filters, `None` means all.
+
+    `named` are the photos that hold its `words`; `least` is the lowest relevance of an answer.
+    """
+
+    query: Query
+    model: Model
+    index: VectorIndex
+    target: Target | None
+    yardstick: Yardstick | None
+    among: Ids | None
+    words: tuple[str, ...]
+    named: Ids
+    least: float
+
+    @property
+    def calibration(self) -> Calibration | None:
+        if self.yardstick is None:
+            return None
+        general = self.yardstick.judge.backdrop.coefficients.general
+        return "general" if general else "fitted"
+
+
+class Searching(Looking):
     """The questions that are answered with photos."""
 
-    def search(self, query: str | Query, *, k: int = 20, offset: int = 0) -> SearchResult:
-        """Rank all photos by `query` and return the hits from rank `offset` on, at most `k`.
+    def search(
+        self,
+        query: str | Query,
+        *,
+        k: int = 20,
+        offset: int = 0,
+        min_relevance: float | None = None,
+        sort: Sort = "relevance",
+        all_copies: bool = False,
+        like: Sequence[int] = (),
+        unlike: Sequence[int] = (),
+    ) -> SearchResult:
+        """Return the photos that answer `query` from rank `offset` on, at most `k`.
+
+        A phrase is answered by the photos whose relevance is `min_relevance` or more; `None` is
+        the automatic cut, 0 takes all. They come best first, or with the latest first. Filters
+        alone are answered by all photos that pass them, the latest first. Photos with the same
+        content are shown once, unless `all_copies`. The ids of photos to `like` and `unlike`
+        move the query towards and away from them; what is asked then is no phrase any more, and
+        relevance is not judged.
 
         Raises: QueryError, ModelError, PhotoNotFoundError, PhotoError.
         """
-        from clipsearch import searching
-
-        _check_page(k, offset)
+        if k < 1 or offset < 0:
+            raise QueryError(
+                "k must be at least 1 and offset at least 0", f"k={k} offset={offset}", 0
+            )
         started = time.perf_counter()
-        parsed = parse(query, paths=True) if isinstance(query, str) else query
-        model = self._space.model_in_use()
-        vector = searching.query_vector(
-            parsed,
-            texts=self._space.embedder_of(model).texts,
-            image=lambda term: self._space.vector(
-                int(term.value) if term.kind == "image" else term.value, model
-            )[1],
+        asked = self._ask(query, min_relevance, like, unlike)
+        copies = None if all_copies else self._space.copies()
+        plain = asked.least == 0 and not len(asked.named) and sort == "relevance"
+        if asked.target is None:
+            ids = self._passing(asked, copies)
+            ranking, hits = None, self._hits(self._latest(ids, offset + k)[offset:])
+        elif plain:
+            ranking = searching.nearest(
+                asked.index,
+                asked.target.vector,
+                k=k,
+                offset=offset,
+                among=asked.among,
+                copies=copies,
+                yardstick=asked.yardstick,
+            )
+            hits = self._hits(ranking.ids, ranking)
+        else:
+            ranking = self._answers(asked, copies)
+            if sort == "date":
+                self._require_yardstick(asked, "sorting by date")
+                ranking = ranking.at(self._dated(ranking.ids))
+            page = ranking.at(slice(offset, offset + k))
+            page = searching.judged(page, asked.index, asked.yardstick)
+            hits = self._hits(page.ids, page)
+        return SearchResult(
+            query=str(query),
+            model=asked.model.name,
+            total=len(ids) if ranking is None else ranking.total,
+            took_ms=round((time.perf_counter() - started) * 1000, 1),
+            hits=hits,
+            cut=0 if ranking is None else ranking.cut,
+            calibration=asked.calibration,
         )
-        return self._ranked(str(query), vector, model, started, k=k, offset=offset)
 
-    def similar(self, photo: AnyPhoto, *, k: int = 20, offset: int = 0) -> SearchResult:
+    def similar(
+        self, photo: AnyPhoto, *, k: int = 20, offset: int = 0, all_copies: bool = False
+    ) -> SearchResult:
         """Rank all other photos by likeness to one: a photo's id, or the path of any image.
 
         Raises: PhotoNotFoundError, PhotoError, ModelError.
         """
-        _check_page(k, offset)
+        if k < 1 or offset < 0:
+            raise QueryError(
+                "k must be at least 1 and offset at least 0", f"k={k} offset={offset}", 0
+            )
         started = time.perf_counter()
         model = self._space.model_in_use()
         known, vector = self._space.vector(photo, model)
-        name = f"image:{known}" if known is not None else os.fspath(photo)  # type: ignore[arg-type]
-        return self._ranked(name, vector, model, started, k=k, offset=offset, without=known)
+        index = self._space.index(model)
+        copies = None if all_copies else self._space.copies()
+        ranking = searching.nearest(
+            index,
+            vector,
+            k=k,
+            offset=offset,
+            among=None if known is None else _others(index.ids, known, copies),
+            copies=copies,
+        )
+        return SearchResult(
+            query=f"image:{known}" if known is not None else os.fspath(photo),  # type: ignore[arg-type]
+            model=model.name,
+            total=ranking.total,
+            took_ms=round((time.perf_counter() - started) * 1000, 1),
+            hits=self._hits(ranking.ids, ranking),
+        )
 
-    def photo(self, photo_id: int) -> Photo:
-        """Return a photo with its facts.
+    def explain(
+        self,
+        query: str | Query,
+        photo: AnyPhoto,
+        *,
+        like: Sequence[int] = (),
+        unlike: Sequence[int] = (),
+    ) -> Explanation:
+        """Say what each term, each filter and each piece of evidence makes of one photo.
 
-        Raises: PhotoNotFoundError.
+        Raises: QueryError, ModelError, PhotoNotFoundError, PhotoError.
         """
+        asked = self._ask(query, None, like, unlike)
+        photo_id = self._space.id_of(photo)
         with self._catalog.read() as db:
-            found = photos.photo(db, photo_id)
-        if found is None:
-            raise PhotoNotFoundError(f"there is no photo {photo_id} in {self.folder}")
-        return found
+            path, _ = photos.places_of(db, [photo_id])[photo_id]
+            vector = vectors.get(db, photo_id, asked.model.id)
+            matches = tuple(
+                FilterMatch(
+                    str(each),
+                    tuple(filters.facts_behind(db, photo_id, each.key)),
+                    photo_id in filters.passing(db, [each]),
+                )
+                for each in asked.query.filters
+            )
+        if vector is None:
+            raise PhotoNotFoundError(
+                f"photo {photo_id} has no vector of {asked.model.name}; run `clipsearch index`"
+            )
+        terms = searching.contributions(asked.target, vector) if asked.target else ()
+        found = asked.index.nearest(asked.target.vector, 1, [photo_id]) if asked.target else []
+        judged: float | None = None
+        evidence: tuple[Evidence, ...] = ()
+        if (yardstick := asked.yardstick) is not None:
+            ids, cosines = asked.index.cosines(yardstick.vector, [photo_id])
+            judged = float(yardstick.relevance(ids, cosines)[0])
+            parts = relevance.explain(
+                yardstick.judge, float(cosines[0]), float(yardstick.hubs.of(ids)[0])
+            )
+            evidence = tuple(Evidence(part.name, part.value, part.contribution) for part in parts)
+        return Explanation(
+            id=photo_id,
+            path=path,
+            query=str(query),
+            score=found[0][1] if found else None,
+            relevance=judged,
+            band=None if judged is None else relevance.band(judged),
+            terms=terms,
+            filters=matches,
+            evidence=evidence,
+            words=asked.words,
+            named=photo_id in asked.named,
+            calibration=asked.calibration,
+        )
 
-    def thumbnail(self, photo_id: int, *, size: int = 360) -> Path:
-        """Return the path of a small WebP picture of a photo, made now if need be.
+    def facets(
+        self, query: str | Query | None = None, *, min_relevance: float | None = None
+    ) -> Facets:
+        """Count the photos that answer `query`, or all, by year, month, camera, folder and tag.
 
-        Raises: PhotoNotFoundError, PhotoError.
+        Raises: QueryError, ModelError, PhotoNotFoundError, PhotoError.
         """
-        from clipsearch.photos import thumbnails
+        ids = None if query is None else self._answering(query, min_relevance=min_relevance)
+        return facets.count(self._space.columns(), ids)
 
-        found = self.photo(photo_id)
-        with self._catalog.read() as db:
-            key = photos.content_hash(db, photo_id).hex()
-        return thumbnails.thumbnail(found.path, self.folder / "thumbnails", key=key, size=size)
+    def _answering(
+        self, query: str | Query, *, min_relevance: float | None = None, sort: Sort = "relevance"
+    ) -> Ids:
+        """Return the ids of all photos that answer a query, copies among them, in order."""
+        asked = self._ask(query, min_relevance)
+        if asked.target is None:
+            return self._latest(self._passing(asked, None))
+        found = self._answers(asked, None)
+        return found.at(self._dated(found.ids)).ids if sort == "date" else found.ids
 
-    def status(self) -> Status:
-        """Count what the library holds."""
-        with self._catalog.read() as db:
-            return archive.status(db)
-
-    def skipped(self) -> list[Skipped]:
-        """List the files that were not indexed, with the reasons."""
-        with self._catalog.read() as db:
-            return [skip for _, skip in photos.skipped(db)]
-
-    def fault(self) -> str | None:
-        """Check the whole catalogue; return what is wrong with it, if anything is."""
-        with self._catalog.read() as db:
-            return archive.fault(db)
-
-    def _chosen(self, query: str | None, k: int) -> list[int]:
-        """Return the ids of all photos, or of the nearest to a query."""
+    def _chosen(self, query: str | None, k: int | None) -> list[int]:
+        """Return the ids of all photos, or of those that answer a query, at most `k`."""
         if query:
-            return [hit.id for hit in self.search(query, k=k)]
+            found: list[int] = self._answering(query)[:k].tolist()
+            return found
         with self._catalog.read() as db:
             return photos.all_ids(db)
 
-    def _ranked(
+    def _ask(
         self,
-        query: str,
-        vector: NDArray[np.float32],
-        model: Model,
-        started: float,
-        *,
-        k: int,
-        offset: int,
-        without: int | None = None,
-    ) -> SearchResult:
-        from clipsearch import searching
-
+        query: str | Query,
+        min_relevance: float | None,
+        like: Sequence[int] = (),
+        unlike: Sequence[int] = (),
+    ) -> _Question:
+        if min_relevance is not None and not 0 <= min_relevance <= 1:
+            raise QueryError("the least relevance is from 0 to 1", f"{min_relevance}", 0)
+        parsed = places.located(parse(query, paths=True) if isinstance(query, str) else query)
+        model = self._space.model_in_use()
         index = self._space.index(model)
-        hits = searching.rank(self._catalog, index, vector, k=k, offset=offset, without=without)
-        took_ms = round((time.perf_counter() - started) * 1000, 1)
-        total = len(index) - (without is not None)
-        return SearchResult(query, model.name, total, took_ms, hits)
+        target = searching.target(
+            parsed,
+            texts=lambda phrases: self._space.texts(model, phrases),
+            image=lambda term: self._space.vector(
+                int(term.value) if term.kind == "image" else term.value, model
+            )[1],
+            like=[self._space.vector(photo, model)[1] for photo in like],
+            unlike=[self._space.vector(photo, model)[1] for photo in unlike],
+        )
+        yardstick = None if like or unlike else self._yardstick(parsed, model, index)
+        spoken = _words(parsed, like or unlike)
+        with self._catalog.read() as db:
+            among = filters.passing(db, parsed.filters) if parsed.filters else None
+            named = words.holding(db, spoken)
+        if among is not None:
+            named = named[np.isin(named, among)]
+        asked = _Question(
+            query=parsed,
+            model=model,
+            index=index,
+            target=target,
+            yardstick=yardstick,
+            among=among,
+            words=spoken,
+            named=named,
+            least=(yardstick.cut if yardstick else 0.0) if min_relevance is None else min_relevance,
+        )
+        if target is not None and min_relevance:
+            self._require_yardstick(asked, "a least relevance")
+        return asked
+
+    def _yardstick(self, query: Query, model: Model, index: VectorIndex) -> Yardstick | None:
+        """Return what relevance is measured by: the phrases to find, if only phrases are.
+
+        What is to be avoided orders the photos and does not make them less relevant.
+        """
+        wanted = tuple(term for term in query.terms if term.weight > 0)
+        if not wanted or any(term.kind != "text" for term in wanted) or not len(index):
+            return None
+        found = searching.target(
+            Query(wanted), texts=lambda phrases: self._space.texts(model, phrases), image=_no_image
+        )
+        assert found is not None  # noqa: S101 - it has terms
+        scene, hubs = self._space.backdrop(model, index)
+        return Yardstick(found.vector, relevance.judge(found.vector, scene), hubs)
+
+    def _require_yardstick(self, asked: _Question, what: str) -> None:
+        if asked.yardstick is None:
+            raise QueryError(
+                f"{what} needs a phrase to find: relevance is judged for phrases, not for images "
+                "and feedback",
+                str(asked.query),
+                0,
+            )
+
+    def _answers(self, asked: _Question, copies: Copies | None) -> Ranking:
+        assert asked.target is not None  # noqa: S101 - callers look
+        return searching.answering(
+            asked.index,
+            asked.target.vector,
+            least=asked.least,
+            named=asked.named,
+            among=asked.among,
+            copies=copies,
+            yardstick=asked.yardstick,
+        )
+
+    def _passing(self, asked: _Question, copies: Copies | None) -> Ids:
+        """Return the photos that pass the filters, in the order of their ids."""
+        among = asked.index.ids if asked.among is None else asked.among
+        return among if copies is None else among[searching.first_of_copies(among, copies)]
+
+    def _latest(self, ids: Ids, stop: int | None = None) -> Ids:
+        """Return the first photos of `ids`, the latest before the earlier ones."""
+        with self._catalog.read() as db:
+            return filters.latest_first(db, ids, stop)
+
+    def _dated(self, ids: Ids) -> Ids:
+        """Return the positions in `ids` from the latest photo to the earliest."""
+        order = np.argsort(ids)
+        places: Ids = order[np.searchsorted(ids, self._latest(ids), sorter=order)]
+        return places
+
+    def _hits(self, ids: Ids, ranking: Ranking | None = None) -> tuple[Hit, ...]:
+        with self._catalog.read() as db:
+            known = photos.places_of(db, ids.tolist())
+        hits = []
+        for position, photo_id in enumerate(ids.tolist()):
+            if photo_id not in known:  # dropped by another process since the index was read
+                continue
+            path, taken_at = known[photo_id]
+            score = judged = None
+            if ranking is not None:
+                score = float(ranking.scores[position])
+                if ranking.relevance is not None:
+                    judged = float(ranking.relevance[position])
+            band = None if judged is None else relevance.band(judged)
+            named = ranking is not None and bool(ranking.named[position])
+            hits.append(Hit(photo_id, path, score, judged, band, taken_at, named))
+        return tuple(hits)
 
 
-def _check_page(k: int, offset: int) -> None:
-    if k < 1 or offset < 0:
-        raise QueryError("k must be at least 1 and offset at least 0", f"k={k} offset={offset}", 0)
+def _words(query: Query, feedback: Sequence[int]) -> tuple[str, ...]:
+    """Return the words to look for in names: those of plain phrases.
+
+    Who adds, subtracts and weighs asks for a direction in the space, not for words.
+    """
+    terms = query.terms
+    if feedback or any(term.kind != "text" or term.weight != 1 for term in terms):
+        return ()
+    return tuple(words.telling([term.value for term in terms]))
+
+
+def _no_image(term: object) -> NDArray[np.float32]:
+    raise AssertionError(f"{term} is no phrase")
+
+
+def _others(ids: Ids, known: int, copies: Copies | None) -> Ids:
+    """Return all ids but one, and but its copies where those are not shown."""
+    same = np.array([known], np.int64)
+    if copies is not None and known in copies.ids:
+        group = copies.groups[np.searchsorted(copies.ids, known)]
+        same = copies.ids[copies.groups == group]
+    return np.setdiff1d(ids, same, assume_unique=True)

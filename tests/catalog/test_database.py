@@ -143,3 +143,73 @@ def test_another_writer_is_waited_for_and_then_named(
     other.execute("rollback")
     other.close()
     library.close()
+
+
+def test_a_library_of_the_second_schema_gets_its_words_folders_and_cameras(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripts = tmp_path / "migrations"
+    scripts.mkdir()
+    path = tmp_path / "library" / "catalog.db"
+    path.parent.mkdir()
+    for script in resources.folder("migrations").glob("000[12]_*.sql"):
+        (scripts / script.name).write_text(script.read_text())
+    with monkeypatch.context() as context:
+        context.setattr(resources, "folder", lambda name: tmp_path / name)
+        Catalog(path).close()
+    rows = [
+        (b"IMG_1.jpg", "IMG_1.jpg", "Canon", "Canon EOS 5D", None),
+        ("trips/Lisbon/été.jpg".encode(), "été.jpg", "NIKON", "D850", "A yellow tram"),
+        (b"caf\xe9/in/x.jpg", "x.jpg", None, None, None),
+    ]
+    with sqlite3.connect(path) as connection:
+        assert not connection.execute(
+            "select 1 from sqlite_master where name = 'photo_words'"
+        ).fetchall()
+        connection.execute(
+            "insert into model (name, fingerprint, dimensions, logit_scale, added_at) "
+            "values ('colours', '1', 4, 10, 'then')"
+        )
+        connection.execute("update archive set model_id = 1")
+        connection.execute("insert into root (path, added_at) values (?, 'then')", [b"/Pictures"])
+        for photo_path, name, make, model, text in rows:
+            connection.execute(
+                "insert into photo (root_id, path, name, size, mtime_ns, content_hash, format, "
+                "width, height, orientation, camera_make, camera_model, description, indexed_at) "
+                "values (1, ?, ?, 1, 1, ?, 'JPEG', 4, 3, 1, ?, ?, ?, 'then')",
+                [photo_path, name, photo_path, make, model, text],
+            )
+        vector = ColourEmbedder().texts(["red"])[0].astype("<f2").tobytes()
+        connection.execute("insert into vector select id, 1, ? from photo", [vector])
+        connection.execute("insert into tag (photo_id, label, origin) values (1, 'a/dog', 'hand')")
+        connection.execute("insert into tag (photo_id, label, origin) values (3, 'a/dog', 'file')")
+        connection.execute("insert into alt_text values (2, 'A yellow tram', 'file', 'then')")
+    connection.close()
+    with Library(path.parent, ColourEmbedder()) as library:
+        assert library.fault() is None
+        facets = library.facets()
+        assert [each.value for each in facets.cameras] == ["Canon EOS 5D", "NIKON D850"]
+        assert [each.value for each in facets.folders] == [
+            "Pictures",
+            "Pictures/caf\N{REPLACEMENT CHARACTER}/in",
+            "Pictures/trips/Lisbon",
+        ]
+        assert [(each.value, each.count) for each in facets.tags] == [("a/dog", 2)]
+        for query, ids in (
+            ("tag:a", [1, 3]),
+            ("folder:trips/lisbon", [2]),
+            ("folder:in", [3]),
+            ('camera:"canon eos"', [1]),
+            ("name:ÉTÉ", [2]),
+        ):
+            assert [hit.id for hit in library.search(query)] == ids
+        for phrase, named in (
+            ("dogs", [1, 3]),
+            ("trams in Lisbon", [2]),
+            ("ete", [2]),
+            ("img", [1]),
+        ):
+            hits = library.search(phrase, min_relevance=0)
+            assert [hit.id for hit in hits if hit.named] == named
+    (copy,) = (path.parent / "backups").iterdir()
+    assert copy.name.endswith("-before-0003_search.db")

@@ -1,0 +1,80 @@
+"""saved: searches with a name, and what is new in them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import click
+
+from clipsearch.cli.common import json_option, library_options, opened, print_json, print_line
+from clipsearch.cli.queries import QueryCommand, query_text
+from clipsearch.cli.search import hit_line, relevance_options
+
+
+@click.group()
+def saved() -> None:
+    """Keep searches by name: albums that fill themselves.
+
+    \b
+      clipsearch saved add "dogs at sea" dog on a beach -people
+      clipsearch saved list                    names, queries and what is new
+      clipsearch saved new "dogs at sea"       what it finds that it has not shown yet
+    """
+
+
+@saved.command(cls=QueryCommand)
+@click.argument("name")
+@click.argument("query", nargs=-1, required=True, metavar="QUERY...")
+@relevance_options
+@library_options
+def add(
+    name: str, query: tuple[str, ...], min_relevance: float | None, sort: Any, **options: Any
+) -> None:
+    """Keep QUERY as NAME; what it finds today counts as seen."""
+    with opened(**options) as library:
+        library.save_search(name, query_text(query), min_relevance=min_relevance, sort=sort)
+
+
+@saved.command("list")
+@json_option
+@library_options
+def list_(as_json: bool, **options: Any) -> None:
+    """List the saved searches with the number of new photos."""
+    with opened(**options) as library:
+        found = library.saved_searches()
+        new = {each.name: len(library.new_hits(each.name, keep=True)) for each in found}
+    if as_json:
+        print_json(
+            {"saved": [dataclasses.asdict(each) | {"new": new[each.name]} for each in found]}
+        )
+        return
+    for each in found:
+        print_line(f"{new[each.name]:>6} new  {each.name}: {each.query}")
+
+
+@saved.command()
+@click.argument("name")
+@click.option("--keep", is_flag=True, help="Leave them new.")
+@json_option
+@library_options
+def new(name: str, keep: bool, as_json: bool, **options: Any) -> None:
+    """Print what NAME finds that it has not shown yet."""
+    with opened(**options) as library:
+        hits = library.new_hits(name, keep=keep)
+    if as_json:
+        print_json({"name": name, "hits": hits})
+        return
+    for hit in hits:
+        print_line(hit_line(hit))
+
+
+@saved.command()
+@click.argument("name")
+@library_options
+def remove(name: str, **options: Any) -> None:
+    """Forget NAME; no photo is touched."""
+    with opened(**options) as library:
+        gone = library.forget_search(name)
+    if not options["quiet"]:
+        click.echo(f"clipsearch: forgotten; it was: {gone.query}", err=True)

@@ -1,0 +1,221 @@
+"""A library that many ask at once: what a server needs beyond what a program does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clipsearch.catalog import archive, captions, decisions, filters, names, photos, tags, vectors
+from clipsearch.config import Settings
+from clipsearch.errors import VocabularyError
+from clipsearch.library import Library
+from clipsearch.library.batching import BatchingEmbedder
+from clipsearch.library.session import OnNotice
+from clipsearch.query import Filter
+from clipsearch.records import (
+    IndexReport,
+    OnProgress,
+    Photo,
+    Proposal,
+    ScoredLabel,
+    Tag,
+    ignore_progress,
+)
+from clipsearch.space import Space
+
+if TYPE_CHECKING:
+    from clipsearch.models.embedder import Embedder
+    from clipsearch.vocabularies import Vocabulary
+
+
+class _ServingSpace(Space):
+    """A space that batches texts, and follows the library when it changes its model."""
+
+    @property
+    def embedder(self) -> Embedder:
+        with self._lock:
+            if self._embedder is not None and self._name == "auto":
+                with self._catalog.read() as db:
+                    active = archive.active_model(db)
+                if active is not None and active.name != self._embedder.name:
+                    self._embedder = None
+            found = super().embedder
+            if not isinstance(found, BatchingEmbedder):
+                found = self._embedder = BatchingEmbedder(found)
+            return found
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which library this is, and numbers that move with every change of photos and of tags."""
+
+    library: str
+    revision: int
+    described: int
+    model: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """A photo and the tag that makes it an answer."""
+
+    id: int
+    tag: Tag
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a vocabulary would do to one photo."""
+
+    id: int
+    tags: tuple[ScoredLabel, ...]
+
+
+class ServedLibrary(Library):
+    """A library for a server: texts of concurrent callers are embedded together.
+
+    With the model `auto` it follows when another process gives the library another model.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        model: str | Embedder = "auto",
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        settings: Settings | None = None,
+        on_notice: OnNotice | None = None,
+    ) -> None:
+        super().__init__(folder, settings=settings)
+        self._device, self._precision = device, precision
+        self._space = _ServingSpace(
+            self.folder,
+            self._catalog,
+            model,
+            device=device,
+            precision=precision,
+            settings=self.settings,
+            on_notice=on_notice or (lambda _: None),
+        )
+
+    def identity(self) -> Identity:
+        """Say which library this is and how often it has changed."""
+        with self._catalog.read() as db:
+            active = archive.active_model(db)
+            name = None if active is None else active.name
+            return Identity(*archive.identity(db), archive.described(db), name)
+
+    def roots(self) -> tuple[str, ...]:
+        """List the folders that the library follows."""
+        with self._catalog.read() as db:
+            return tuple(root.path for root in archive.roots(db))
+
+    def vector_count(self) -> int:
+        """Count the vectors of the model that answers."""
+        with self._catalog.read() as db:
+            active = archive.active_model(db)
+            return 0 if active is None else len(vectors.ids(db, active.id))
+
+    def use_model(self, name: str, *, on_progress: OnProgress = ignore_progress) -> IndexReport:
+        """Embed the library with another model, then switch to it; searches go on meanwhile.
+
+        Raises: LibraryError, LibraryBusyError, ModelError.
+        """
+        with Library(
+            self.folder,
+            name,
+            device=self._device,
+            precision=self._precision,
+            settings=self.settings,
+        ) as other:
+            return other.index(on_progress=on_progress)
+
+    def looks(self, ids: Sequence[int]) -> dict[int, tuple[Photo, str | None]]:
+        """Return photos with their alt text by id, without those that do not exist."""
+        with self._catalog.read() as db:
+            return {
+                photo.id: (photo, text.text if (text := captions.alt_text(db, photo.id)) else None)
+                for photo in photos.photos(db, ids)
+            }
+
+    def proposal(self, photo_id: int) -> Proposal | None:
+        """Return the caption that the latest run proposes for a photo, if nobody rejected it."""
+        with self._catalog.read() as db:
+            found = captions.proposal(db, photo_id)
+            if found is not None and found.text in captions.rejected(db).get(photo_id, ()):
+                return None
+            return found
+
+    def forget_alt_text(self, photo_id: int) -> None:
+        """Forget what a person decided about the alt text of a photo.
+
+        Raises: PhotoNotFoundError.
+        """
+        found = self.photo(photo_id)
+        with self._catalog.write() as db:
+            decisions.forget(db, photo_id, found.facts.description)
+
+    def tagged(self, label: str) -> list[Tagged]:
+        """Return the photos that have a tag, or one below it, the surest first.
+
+        Tags by hand and from files have no score and come before all others.
+        """
+        with self._catalog.read() as db:
+            found = []
+            for photo_id in filters.passing(db, [Filter("tag", (label,))]).tolist():
+                of_photo = [
+                    tag
+                    for tag in tags.of_photo(db, photo_id)
+                    if (names.fold(tag.label) + "/").startswith(names.fold(label) + "/")
+                ]
+                if of_photo:
+                    found.append(Tagged(photo_id, max(of_photo, key=_sureness)))
+        return sorted(found, key=lambda each: (*(-x for x in _sureness(each.tag)), each.id))
+
+    def preview_tags(
+        self, vocabulary: Vocabulary, query: str | None = None, *, sample: int = 60
+    ) -> list[Effect]:
+        """Say what a vocabulary would do to a sample of photos; nothing is stored.
+
+        The sample is spread evenly over all photos, or over those that answer `query`. Labels
+        are calibrated on the whole library, as a run does.
+
+        Raises: VocabularyError, LibraryError, QueryError.
+        """
+        from clipsearch import labelling, tagging
+
+        if len(vocabulary.labels) > labelling.MAX_LABELS:
+            raise VocabularyError(f"{vocabulary.name}: too many labels for a preview")
+        model = self._space.model_in_use()
+        chosen = np.sort(np.array(self._chosen(query, None), np.int64))
+        labels, background = labelling.embedded(partial(self._space.texts, model), vocabulary)
+        with self._catalog.read() as db:
+            library = vectors.ids(db, model.id)
+            scale = library[tagging.sample_positions(len(library))]
+            parts = list(vectors.blocks(db, model.id, model.dimensions, scale))
+            calibration = tagging.calibrate(
+                np.concatenate([part[1] for part in parts]).astype(np.float32), labels, background
+            )
+            scope = np.intersect1d(library, chosen)
+            spread = np.linspace(0, max(0, len(scope) - 1), min(sample, len(scope)))
+            scope = scope[spread.astype(np.int64)]
+            blocks = vectors.blocks(db, model.id, model.dimensions, scope)
+            found = list(tagging.tag_blocks(blocks, labels, background, calibration))
+        names = [label.name for label in vocabulary.labels]
+        given: dict[int, list[ScoredLabel]] = {photo_id: [] for photo_id in scope.tolist()}
+        for photo_id, label, score in labelling.rows(found, names):
+            given[photo_id].append(ScoredLabel(label, 0.0, score))
+        return [
+            Effect(photo_id, tuple(sorted(tags, key=lambda tag: (-tag.probability, tag.label))))
+            for photo_id, tags in given.items()
+        ]
+
+
+def _sureness(tag: Tag) -> tuple[bool, float]:
+    return tag.score is None, tag.score or 0.0

@@ -1,0 +1,169 @@
+"""The application on a socket: waitress, and a note in the library about where it listens."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+from collections.abc import Collection
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from waitress import wasyncore
+from waitress.server import create_server
+
+from clipsearch.errors import ClipsearchError
+from clipsearch.library.serving import ServedLibrary
+from clipsearch.service.app import create_app
+from clipsearch.service.context import Service
+from clipsearch.service.events import MOST_STREAMS
+from clipsearch.service.security import is_loopback
+
+NOTE = "server.json"
+"""Where a library says which server has it open: `url`, `pid`, `library`, `started`."""
+
+LOOK = 0.2  # seconds between looks at whether to stop
+
+
+def guarded(host: str, token: str | None) -> None:
+    """Refuse to listen where others can reach it without a token.
+
+    Raises: ClipsearchError.
+    """
+    if token is None and not is_loopback(host):
+        raise ClipsearchError(
+            f"{host} can be reached by others, so a token is needed: set CLIPSEARCH_TOKEN or "
+            "--token-file (`openssl rand -hex 16` makes one), or leave --host out"
+        )
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """Return a socket that is bound.
+
+    Raises: ClipsearchError.
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        found = socket.socket(family, kind)
+        try:
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            found.bind(address)
+        except BaseException:
+            found.close()
+            raise
+    except OSError as error:
+        raise ClipsearchError(
+            f"{host}:{port}: cannot listen there: {error.strerror or error}; choose another --port"
+        ) from None
+    return found
+
+
+class Server:
+    """A server of one library, listening from the start; `run` answers until it is stopped.
+
+    Raises: ClipsearchError where it cannot listen, or must not without a token.
+    """
+
+    def __init__(
+        self,
+        library: ServedLibrary,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        threads: int = 8,
+        token: str | None = None,
+        hosts: Collection[str] = (),
+        max_upload: int = 50_000_000,
+    ) -> None:
+        guarded(host, token)
+        listening = _listening(host.strip("[]"), port)
+        local = is_loopback(host)
+        names = {*hosts} if local else {*hosts, host.strip("[]"), socket.gethostname()}
+        app = create_app(
+            library, token=token, hosts=names, addresses=not local, max_upload=max_upload
+        )
+        self.service: Service = app.extensions["clipsearch"]
+        self._note = library.folder / NOTE
+        self._sockets: dict[int, Any] = {}
+        self._stopping = threading.Event()
+        self._library = library
+        self._server: Any = create_server(
+            app,
+            map=self._sockets,
+            sockets=[listening],
+            threads=threads + MOST_STREAMS,
+            ident="clipsearch",
+            connection_limit=200,
+            channel_timeout=60,
+            # The application refuses what is over its own limit, in the shape of all errors.
+            max_request_body_size=max_upload + (1 << 20),
+            max_request_header_size=64 << 10,
+            # Without it waitress does not notice that a listener to events has gone.
+            channel_request_lookahead=1,
+            expose_tracebacks=False,
+        )
+        self.port: int = listening.getsockname()[1]
+        shown = "127.0.0.1" if host in ("0.0.0.0", "", "localhost") else host.strip("[]")  # noqa: S104
+        shown = "[::1]" if shown == "::" else f"[{shown}]" if ":" in shown else shown
+        self.url = f"http://{shown}:{self.port}/"
+
+    def __enter__(self) -> Self:
+        self._leave_note()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def run(self) -> None:
+        """Answer requests until `stop`, Ctrl-C or SIGTERM."""
+        while not self._stopping.is_set():
+            wasyncore.loop(
+                timeout=LOOK,
+                map=self._sockets,
+                use_poll=self._server.adj.asyncore_use_poll,
+                count=1,
+            )
+
+    def stop(self) -> None:
+        """Let `run` return, which another thread is in."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """Stop listening, end streams, stop at the next step of a job, take the note back."""
+        self.stop()
+        self._take_note_back()
+        self.service.close()
+        self._server.task_dispatcher.shutdown()
+        wasyncore.close_all(self._sockets)
+
+    def _leave_note(self) -> None:
+        """Say in the library's folder where its server is; not all folders can be written to."""
+        status = self._library.folder.stat()
+        note = {
+            "url": self.url,
+            "pid": os.getpid(),
+            "library": self._library.identity().library,
+            # A copy of the folder is another library, whose note lies.
+            "folder": [status.st_dev, status.st_ino],
+            "started": datetime.now(UTC).replace(microsecond=0).isoformat(),
+        }
+        with contextlib.suppress(OSError):
+            partial = self._note.with_suffix(f".{os.getpid()}.partial")
+            partial.write_text(json.dumps(note), encoding="utf-8")
+            partial.replace(self._note)
+
+    def _take_note_back(self) -> None:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            if json.loads(self._note.read_text(encoding="utf-8")).get("pid") == os.getpid():
+                Path(self._note).unlink()
