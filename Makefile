@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test lint types bench screenshots clean
 
 # Each stamp is an installation of the project with one extra, made again when pyproject changes.
 .venv/%.stamp: pyproject.toml
@@ -30,5 +30,8 @@ bench: .venv/test.stamp
 		$(BIN)/python -m tests.benchmarks.$$(basename $$script .py) || exit 1; \
 	done
 
+screenshots: .venv/test.stamp
+	$(BIN)/python -m tests.browser.screenshots screenshots
+
 clean:
-	rm -rf .venv build dist demo.library
+	rm -rf .venv build dist demo.library screenshots

@@ -91,7 +91,7 @@ def embedded(texts: Texts, vocabulary: Vocabulary) -> tuple[tagging.Labels, NDAr
     """
     labels = vocabulary.labels
     rows, owner = vocabularies.embed(texts, vocabulary)
-    groups = np.full(len(labels), -1)
+    groups: NDArray[np.int64] = np.full(len(labels), -1)
     thresholds = np.array([0.5 if x.threshold is None else x.threshold for x in labels])
     neutral = list(prompts.background())
     start = 0

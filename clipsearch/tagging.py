@@ -273,7 +273,7 @@ def _independent(
     calibration: Calibration,
 ) -> Found:
     """Sum the few scores beyond their cut again in float64, and take the best synonym."""
-    exact = np.empty(len(photo))
+    exact: NDArray[np.float64] = np.empty(len(photo))
     for start in range(0, len(photo), 4096):
         part = slice(start, start + 4096)
         texts = (labels.rows[row[part]] - calibration.centre).astype(np.float64)

@@ -102,7 +102,7 @@ def test_other_photos_asked_for_change_nothing(world: World, seed: int) -> None:
 
 @given(worlds)
 def test_a_higher_cosine_is_never_less_relevant(world: World) -> None:
-    rising = np.linspace(-1, 1, 201)
+    rising: NDArray[np.float64] = np.linspace(-1, 1, 201, dtype=np.float64)
     photos = np.repeat(units(world.random, 1), len(rising), axis=0)
     found = relevance_of(world.judge(), rising, photos)
     assert (np.diff(found) >= 0).all()
@@ -159,7 +159,8 @@ def test_what_stands_out_ignores_offsets_of_a_query_and_of_all_photos(
 
     def widened(rows: Vectors, first: float, second: float) -> Vectors:
         extra = np.tile(np.array([first, second]), (len(rows), 1))
-        return np.concatenate([rows, extra], axis=1).astype(np.float32)
+        wider: Vectors = np.concatenate([rows, extra], axis=1).astype(np.float32)
+        return wider
 
     def standing(first: float, second: float) -> NDArray[np.float64]:
         wide = widened(photos, second, 1)

@@ -184,7 +184,8 @@ def ascending(ids: Ids) -> Ids:
     found: Ids = np.sort(ids)
     first = np.ones(len(found), bool)
     first[1:] = found[1:] != found[:-1]
-    return found[first]
+    distinct: Ids = found[first]
+    return distinct
 
 
 def _union(found: Iterable[Ids]) -> Ids:
@@ -233,7 +234,7 @@ def _folders(db: Database, patterns: Sequence[str]) -> Ids:
         name = folder_name(roots[root_id], folder)
         if any(test(name) for test in tests):
             fitting += [root_id, folder]
-    found = [np.zeros(0, np.int64)]
+    found: list[Ids] = [np.zeros(0, np.int64)]
     for start in range(0, len(fitting), 2 * _MOST_FOLDERS):  # SQLite limits the parameters
         block = fitting[start : start + 2 * _MOST_FOLDERS]
         marks = ", ".join(["(?, ?)"] * (len(block) // 2))

@@ -29,7 +29,7 @@ _IDLE = frozenset(
 _HOLDING = """
   select rowid as id from photo_words where photo_words match ?1
   union all select rowid from alt_words where alt_words match ?1
-  union all select photo_id from tag where label in (
+  union all select photo_id from tag where origin <> 'run' and label in (
     select label.name from label_words join label on label.id = label_words.rowid
     where label_words match ?1
   )
@@ -48,7 +48,8 @@ def holding(db: Database, words: Sequence[str]) -> NDArray[np.int64]:
     """Return the ids of photos in which every word occurs, (n,) ascending.
 
     A word may stand in the name, the folder, a tag or the alt text; English endings and
-    accents do not matter.
+    accents do not matter. Tags of runs are left out: they come from the same vectors as the
+    ranking, and would count its mistakes twice.
     """
     found: NDArray[np.int64] | None = None
     for word in words:

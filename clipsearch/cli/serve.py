@@ -110,7 +110,9 @@ def serve(
                 click.echo("clipsearch: log in with the token, or open /?token=...", err=True)
             if show:
                 threading.Timer(0.5, webbrowser.open, [server.url]).start()
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+            # A shell starts what it runs in the background deaf to Ctrl-C.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda *_: sys.exit(0))
             server.run()
     notice("stopped")
 

@@ -70,7 +70,8 @@ def near_pairs(hashes: Hashes, bits: int) -> NDArray[np.int64]:
     ]
     pairs = np.concatenate(found)
     pairs.sort(axis=1)
-    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    ordered: NDArray[np.int64] = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    return ordered
 
 
 def _blocks(count: int) -> Hashes:
@@ -88,7 +89,7 @@ def _agreeing(hashes: Hashes, masks: Hashes, chosen: Sequence[int], bits: int) -
     order = np.argsort(keys)
     keys, ordered = keys[order], hashes[order]
     unequal = [mask for number, mask in enumerate(masks[: chosen[-1]]) if number not in chosen]
-    first = np.arange(len(keys))
+    first: NDArray[np.int64] = np.arange(len(keys))
     found = [np.empty((0, 2), np.int64)]
     for distance in range(1, len(keys)):
         first = first[: np.searchsorted(first, len(keys) - distance)]

@@ -151,7 +151,8 @@ def pairs(cosines: Matrix, judged: Matrix, truth: Truth) -> dict[str, Figure]:
             grid = np.ix_(rows, columns)
             return measure(cosines[grid], judged[grid], truth[grid])
 
-        return Figure(measure(cosines, judged, truth), *interval(drawn, truth.shape), **bar)
+        shape = (len(truth), truth.shape[1])
+        return Figure(measure(cosines, judged, truth), *interval(drawn, shape), **bar)
 
     return {
         "ROC AUC of the cosine": figure(lambda c, r, t: auc(c, t)),

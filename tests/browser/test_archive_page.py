@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import re
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,8 @@ from PIL import Image
 
 from clipsearch.library.serving import ServedLibrary
 from clipsearch.service.labels import read_vocabulary
-from tests.browser.conftest import HOSTILE, PHONE, NewPage, Site, Watch, served, violations
+from clipsearch.service.server import Server
+from tests.browser.conftest import HOSTILE, PHONE, NewPage, Site, Watch, violations
 from tests.fakes import COLOURS, ColourEmbedder
 
 if TYPE_CHECKING:
@@ -53,13 +56,24 @@ def paint(folder: Path) -> None:
     Image.new("RGB", (50, 40), (250, 5, 5)).save(folder / HOSTILE)
 
 
+@contextmanager
+def listening(library: ServedLibrary) -> Iterator[str]:
+    """Serve a library as `clipsearch serve` does; gives the address."""
+    with Server(library) as server:
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        yield server.url.rstrip("/")
+    thread.join(10)
+    assert not thread.is_alive()
+
+
 @pytest.fixture
 def site(tmp_path: Path, photos: Path, embedder: ColourEmbedder) -> Iterator[Site]:
     """A small library of its own for each test: these change it."""
     paint(photos)
     with ServedLibrary(tmp_path / "library", embedder) as library:
         assert library.index(photos).added == PHOTOS
-        with served(library) as url:
+        with listening(library) as url:
             yield Site(url, library, photos)
 
 

@@ -15,7 +15,8 @@ from PIL import Image
 
 from clipsearch import Library
 from clipsearch.library.serving import ServedLibrary
-from tests.browser.conftest import HOSTILE, PHONE, NewPage, Site, Watch, served, violations
+from tests.browser.conftest import HOSTILE, PHONE, NewPage, Site, Watch, violations
+from tests.browser.test_archive_page import listening
 from tests.conftest import Paint
 from tests.fakes import ColourEmbedder
 
@@ -50,7 +51,7 @@ def embedder() -> SlowEmbedder:
 @pytest.fixture
 def empty_site(tmp_path: Path, photos: Path, embedder: SlowEmbedder) -> Iterator[Site]:
     """A library that follows no folder yet."""
-    with ServedLibrary(tmp_path / "library", embedder) as library, served(library) as url:
+    with ServedLibrary(tmp_path / "library", embedder) as library, listening(library) as url:
         yield Site(url, library, photos)
 
 

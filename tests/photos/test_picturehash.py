@@ -149,7 +149,8 @@ def test_real_photos_are_told_apart_and_their_copies_known(shared: Path) -> None
 
 def brute_force(hashes: NDArray[np.uint64], bits: int) -> list[list[int]]:
     near = np.bitwise_count(hashes[:, None] ^ hashes[None]) <= bits
-    return np.argwhere(np.triu(near, 1)).tolist()
+    pairs: list[list[int]] = np.argwhere(np.triu(near, 1)).tolist()
+    return pairs
 
 
 @settings(max_examples=100, deadline=None)

@@ -176,7 +176,7 @@ export function captionQueue({ onLeft }) {
     if (!last || busy) return;
     busy = true;
     try {
-      
+      await reset(last.item.photo_id);
       if (last.was?.state === "rejected") await api(`/api/photos/${last.item.photo_id}/alt-text`, { json: { reject: true } });
       else if (last.was) await api(`/api/photos/${last.item.photo_id}/alt-text`, { json: { text: last.was.text } });
       done.pop();
