@@ -36,6 +36,8 @@ class Catalog:
         self._lock = threading.Lock()
         self._open: WeakSet[_Connection] = WeakSet()
         self._closed = False
+        self._at_work: set[int] = set()  # threads inside a transaction
+        self._idle = threading.Condition(self._lock)
         with _translated(path):
             _migrate(self._database(), path)
 
@@ -57,9 +59,11 @@ class Catalog:
             yield database
 
     def close(self) -> None:
-        """Close every connection, those of other threads too."""
-        with self._lock:
+        """Close every connection, those of other threads too, once those have finished."""
+        with self._idle:
             self._closed = True
+            # SQLite crashes where a connection is closed under a running statement.
+            self._idle.wait_for(lambda: self._at_work <= {threading.get_ident()}, BUSY_SECONDS)
             for connection in list(self._open):
                 connection.database.close()
             self._open.clear()
@@ -71,18 +75,35 @@ class Catalog:
             if database.conn.in_transaction:  # a nested block joins its outer one
                 yield database
                 return
-            database.execute(f"pragma busy_timeout = {round(wait * 1000)}")
-            database.execute(begin)
-            try:
-                yield database
-            except BaseException:
-                database.rollback()
-                raise
-            database.commit()
+            with self._working():
+                database.execute(f"pragma busy_timeout = {round(wait * 1000)}")
+                database.execute(begin)
+                try:
+                    yield database
+                except BaseException:
+                    database.rollback()
+                    raise
+                database.commit()
 
-    def _database(self) -> Database:
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """Keep `close` waiting meanwhile."""
+        with self._idle:
+            self._refuse_closed()
+            self._at_work.add(threading.get_ident())
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._at_work.discard(threading.get_ident())
+                self._idle.notify_all()
+
+    def _refuse_closed(self) -> None:
         if self._closed:
             raise LibraryError(f"{self.path}: the library is closed")
+
+    def _database(self) -> Database:
+        self._refuse_closed()
         connection: _Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             with self._lock:

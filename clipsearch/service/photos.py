@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,9 +81,10 @@ def thumbnail(service: Service, given: Given) -> Response:
     """Send a small WebP picture of a photo."""
     with service.decoding():
         path = service.library.thumbnail(given["id"], size=int(given["size"]))
-    # The name of the file is the hash of the photo's content, and the size.
+    # Read at once: a page that goes away would leave the file open. The name of the file is the
+    # hash of the photo's content, and the size.
     response = send_file(
-        path, mimetype="image/webp", conditional=True, etag=path.stem, last_modified=None
+        io.BytesIO(path.read_bytes()), mimetype="image/webp", conditional=True, etag=path.stem
     )
     response.headers["Cache-Control"] = "private, max-age=300"
     return response

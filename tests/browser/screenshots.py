@@ -20,7 +20,7 @@ from clipsearch.library.serving import ServedLibrary
 from tests.browser.conftest import PHONE, WIDE, served
 
 VIEWS = {
-    "search": "/?q=something+to+drink&cut=all",
+    "search": "/?q=a+cup+of+coffee&cut=all",
     "photo": "/?q=a+cat&cut=all&photo={cat}",
     "explainer": "/?q=a+cat&cut=all&photo={cat}&explain=1",
     "archive": "/?view=archive",
