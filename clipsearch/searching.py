@@ -197,12 +197,14 @@ def answering(
     among: Ids | None = None,
     copies: Copies | None = None,
     yardstick: Yardstick | None = None,
+    is_strict: bool = False,
 ) -> Ranking:
     """Return all photos that answer, in rank order.
 
-    Those are the photos whose relevance is `least` or more, and the `named` ones, which hold the
-    words of the query; the two lists are merged by reciprocal rank fusion. A photo's own
-    relevance is the same whatever `among` and `named` are; the ranking comes without it.
+    Those are the photos whose relevance is `least` or more, and, unless `is_strict`, the `named`
+    ones, which hold the words of the query; the two lists are merged by reciprocal rank fusion.
+    A photo's own relevance is the same whatever `among` and `named` are; the ranking comes
+    without it.
     """
     relevant = None
     if yardstick is None or least <= 0:
@@ -210,6 +212,8 @@ def answering(
     else:
         relevant, scores = _relevant(index, yardstick, least, among)
         ids = relevant
+        if is_strict:
+            named = np.intersect1d(named, relevant)
         if len(named) or not np.array_equal(vector, yardstick.vector):
             ids, scores = index.cosines(vector, np.union1d(relevant, named))
     is_named = np.isin(ids, named)

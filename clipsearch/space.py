@@ -201,7 +201,7 @@ class Space:
 
         Raises: PhotoNotFoundError, PhotoError, ModelError.
         """
-        known = photo if isinstance(photo, int) else self.id_at(photo)
+        known = self._known(photo)
         if known is not None:
             with self._catalog.read() as db:
                 stored = vectors.get(db, known, model.id)
@@ -219,7 +219,7 @@ class Space:
         Raises: PhotoNotFoundError, PhotoError, ModelError.
         """
         embedder = self.embedder
-        known = photo if isinstance(photo, int) else self.id_at(photo)
+        known = self._known(photo)
         with self._catalog.read() as db:
             model = archive.find_model(db, embedder.name, embedder.fingerprint)
             stored = vectors.get(db, known, model.id) if known and model else None
@@ -235,11 +235,19 @@ class Space:
 
         Raises: PhotoNotFoundError.
         """
-        known = photo if isinstance(photo, int) else self.id_at(photo)
+        known = self._known(photo)
         with self._catalog.read() as db:
             if known is None or photos.photo(db, known) is None:
                 raise PhotoNotFoundError(f"there is no photo {photo} in {self._folder}")
         return known
+
+    def _known(self, photo: AnyPhoto) -> int | None:
+        """Return the id that a photo has, or may have."""
+        if not isinstance(photo, int):
+            return self.id_at(photo)
+        if not 0 < photo < 1 << 63:  # SQLite counts no further
+            raise PhotoNotFoundError(f"there is no photo {photo} in {self._folder}")
+        return photo
 
     def id_at(self, path: str | os.PathLike[str]) -> int | None:
         """Return the id of the library's photo at a path, if it is one."""

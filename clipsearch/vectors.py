@@ -45,6 +45,10 @@ class VectorIndex:
     def __len__(self) -> int:
         return len(self._ids)
 
+    def __contains__(self, photo_id: int) -> bool:
+        row = int(np.searchsorted(self._ids, photo_id))
+        return row < len(self._ids) and int(self._ids[row]) == photo_id
+
     @property
     def ids(self) -> Ids:
         """All ids, (n,) ascending."""

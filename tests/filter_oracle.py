@@ -89,6 +89,7 @@ class Row:
     vector: NDArray[np.float16]
     alt: str | None
     tags: set[str] = field(default_factory=set)
+    proposed: set[str] = field(default_factory=set)  # tags that only a run gave
 
     @property
     def folder_shown(self) -> str:
@@ -104,8 +105,9 @@ class Row:
 
     @property
     def written(self) -> str:
-        """All that is said of the photo, without its root."""
-        said = [self.name, self.folder.decode("utf-8", "replace"), self.alt or "", *self.tags]
+        """All that people and files say of the photo, without its root."""
+        sure = self.tags - self.proposed
+        said = [self.name, self.folder.decode("utf-8", "replace"), self.alt or "", *sure]
         return "\n".join(said)
 
 
@@ -222,11 +224,13 @@ def _tag(db: Database, model: archive.Model, rows: list[Row], dice: random.Rando
         else:
             for row, label in given:
                 row.tags.add(label)
+                row.proposed.add(label)
     for row in rows:
         for label, holds in ((dice.choice(LABELS), True), (dice.choice(LABELS), False)):
             if dice.random() < 0.2:
                 tags.set_by_hand(db, row.id, label, holds)
                 (row.tags.add if holds else row.tags.discard)(label)
+                row.proposed.discard(label)
 
 
 def folded(text: str) -> str:
@@ -269,6 +273,10 @@ def fits_part(pattern: str, name: str | None) -> bool:
     if "*" in wanted or "?" in wanted:
         return matches(wanted, folded(name))
     return wanted in folded(name)
+
+
+def _holds(row: Row, words: set[str]) -> bool:
+    return words <= plain_words(row.written)
 
 
 def plain_words(text: str) -> set[str]:
@@ -351,9 +359,11 @@ def answer(rows: Sequence[Row], asked: Asked) -> Answer:
         passing.sort(key=lambda row: (-(scores[row.id] or 0.0), row.id))
         words: set[str] = set()
         if all(isinstance(term, str) and weight == 1 for weight, term in asked.terms):
-            words = plain_words(" ".join(str(term) for _, term in asked.terms)) - {"a"}
-        if words and any(words <= plain_words(row.written) for row in passing):
-            passing = _fused(passing, lambda row: words <= plain_words(row.written))
+            said = plain_words(" ".join(str(term) for _, term in asked.terms)) - {"a"}
+            # What more than a third of the library holds tells nothing.
+            words = {w for w in said if 3 * sum(_holds(row, {w}) for row in rows) <= len(rows)}
+        if words and any(_holds(row, words) for row in passing):
+            passing = _fused(passing, lambda row: _holds(row, words))
     else:
         passing = _latest_first(passing)
     if not asked.all_copies:

@@ -176,7 +176,11 @@ def label_entry(entry: str) -> str:
         ("[group.animals]\nlabels = [dog]", ", line 2, column 11: this is not TOML, invalid value"),
         ('[group.animals]\nlabels = ["dog"\n\n', ", line 2: this is not TOML, unclosed array"),
         ("a = " + "[" * 5000, "nested too deeply"),
-        ("a = " + "1" * 5000, "this is not TOML"),
+        ("a = " + "1" * 5000, ", line 1: a number has more than 200 digits"),
+        (label_entry('{name = "a", threshold = 0x' + "f" * 5000 + "}"), ", line 2: a number has"),
+        ("[a]\nx" + ".a" * 10_000 + " = 1", ", line 2: a key has more than 8 dots"),
+        ("a = '''\n\n'''\n[a" + " . 'b.c'" * 9 + "]", ", line 4: a key has more than 8 dots"),
+        (label_entry("{a" + '."b"' * 9 + " = 1}"), ", line 2: a key has more than 8 dots"),
         ("a\0 = 1", ", line 1: a NUL character"),
         (b"# \xe9\n", ", line 1: not UTF-8"),
         ("", "there is no label"),
@@ -261,6 +265,24 @@ def test_a_name_that_is_no_file_is_told_in_a_sentence(tmp_path: Path) -> None:
 
 
 CALM = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+def test_dots_and_digits_that_are_no_key_and_no_number_are_welcome(tmp_path: Path) -> None:
+    dots, digits = ".a" * 90, "1" * 180
+    entries = ", ".join(f'{{name = "x{place}", threshold = 0.5}}' for place in range(20))
+    path = write(
+        tmp_path,
+        f"# x{dots} = {digits * 9} ''' \" \n"
+        f'[group."a{dots}"]\n'
+        f"labels = ['x{dots}', "
+        f'"""y\\""{dots}""", \'\'\'\nz\'{dots}\'\'\', "{digits}", {entries}]\n',
+    )
+    assert [label.name for label in vocabularies.read(path).labels][:4] == [
+        f"x{dots}",
+        f'y""{dots}',
+        f"z'{dots}",
+        digits,
+    ]
 
 
 @CALM

@@ -13,6 +13,8 @@ from sqlite_utils import Database
 from clipsearch.catalog.filters import ascending, ids_of
 
 MOST_WORDS = 16
+COMMON = 1 / 3  # the share of photos from which on a word tells nothing
+FEW = 10  # photos that a word may name in any library
 
 # Words that say nothing about which photo is meant.
 _IDLE = frozenset(
@@ -49,12 +51,17 @@ def holding(db: Database, words: Sequence[str]) -> NDArray[np.int64]:
 
     A word may stand in the name, the folder, a tag or the alt text; English endings and
     accents do not matter. Tags of runs are left out: they come from the same vectors as the
-    ranking, and would count its mistakes twice.
+    ranking, and would count its mistakes twice. A word that more than a third of the photos hold,
+    as "camera" in DCIM/Camera, hardly tells them apart and is passed over.
     """
     found: NDArray[np.int64] | None = None
+    photos = db.execute("select count(*) from photo").fetchone()[0]
+    most = max(FEW, photos * COMMON)
     for word in words:
         # In double quotes FTS5 takes nothing for syntax; there is no quote in a word.
         these = ascending(ids_of(db, _HOLDING, [f'"{word}"']))
+        if len(these) > most:
+            continue
         found = these if found is None else found[np.isin(found, these)]
         if not len(found):
             break

@@ -86,7 +86,8 @@ def demo(ctx: click.Context, /, folder: Path, **options: Any) -> None:
             hits = library.search(phrase, k=3, min_relevance=0).hits
             cells = (f"{hit.relevance:4.0%} {Path(hit.path).name}" for hit in hits)
             print_line(f"{phrase:28} " + " ".join(f"{cell:29}" for cell in cells).rstrip())
-        print_line(f"A search leaves out what is less likely than {WEAK:.0%}.")
+        if library.search(PHRASES[0], k=1).calibration == "fitted":
+            print_line(f"A search leaves out what is less likely than {WEAK:.0%}.")
         _show_tags(library, options["quiet"])
         print_line(
             f"\nyour turn:  clipsearch search --library {library.folder} a statue of a lion\n"

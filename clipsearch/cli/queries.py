@@ -20,7 +20,22 @@ class QueryCommand(click.Command):
     """A command whose arguments may begin with a minus that is no option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, [_shielded(arg) for arg in args])
+        takes_value = {
+            name
+            for option in self.params
+            if isinstance(option, click.Option) and not option.is_flag
+            for name in option.opts
+        }
+        before = ["", *args]
+        shielded = [
+            arg if last in takes_value else _shielded(arg)
+            for last, arg in zip(before, args, strict=False)
+        ]
+        rest = super().parse_args(ctx, shielded)
+        for name, value in ctx.params.items():
+            if isinstance(value, str):
+                ctx.params[name] = value.removeprefix(_SHIELD)
+        return rest
 
 
 def _shielded(arg: str) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from clipsearch.cli.common import json_option, library_options, opened, print_json, print_line
 from clipsearch.cli.queries import QueryCommand, query_text
 from clipsearch.cli.search import hit_line, relevance_options
+from clipsearch.errors import ClipsearchError
+
+if TYPE_CHECKING:
+    from clipsearch.library import Library
 
 
 @click.group()
@@ -33,7 +37,9 @@ def add(
 ) -> None:
     """Keep QUERY as NAME; what it finds today counts as seen."""
     with opened(**options) as library:
-        library.save_search(name, query_text(query), min_relevance=min_relevance, sort=sort)
+        kept = library.save_search(name, query_text(query), min_relevance=min_relevance, sort=sort)
+    if not options["quiet"]:
+        click.echo(f'clipsearch: kept as "{kept.name}"', err=True)
 
 
 @saved.command("list")
@@ -43,17 +49,32 @@ def list_(as_json: bool, **options: Any) -> None:
     """List the saved searches with the number of new photos."""
     with opened(**options) as library:
         found = library.saved_searches()
-        new = {each.name: len(library.new_hits(each.name, keep=True)) for each in found}
+        rows = [(each, *_count_new(library, each.name)) for each in found]
     if as_json:
         print_json(
-            {"saved": [dataclasses.asdict(each) | {"new": new[each.name]} for each in found]}
+            {
+                "saved": [
+                    dataclasses.asdict(each) | {"new": count, "error": error}
+                    for each, count, error in rows
+                ]
+            }
         )
         return
-    for each in found:
-        print_line(f"{new[each.name]:>6} new  {each.name}: {each.query}")
+    for each, count, error in rows:
+        print_line(f"{'?' if count is None else count:>6} new  {each.name}: {each.query}")
+        if error:
+            print_line(f"{'':12}{error}")
 
 
-@saved.command()
+def _count_new(library: Library, name: str) -> tuple[int | None, str | None]:
+    """Count what is new; a search that can no more be answered says why, others still count."""
+    try:
+        return len(library.new_hits(name, keep=True)), None
+    except ClipsearchError as error:
+        return None, str(error).splitlines()[0]
+
+
+@saved.command(cls=QueryCommand)
 @click.argument("name")
 @click.option("--keep", is_flag=True, help="Leave them new.")
 @json_option
@@ -61,15 +82,16 @@ def list_(as_json: bool, **options: Any) -> None:
 def new(name: str, keep: bool, as_json: bool, **options: Any) -> None:
     """Print what NAME finds that it has not shown yet."""
     with opened(**options) as library:
-        hits = library.new_hits(name, keep=keep)
-    if as_json:
-        print_json({"name": name, "hits": hits})
-        return
-    for hit in hits:
-        print_line(hit_line(hit))
+        hits = library.new_hits(name, keep=True)
+        if as_json:
+            print_json({"name": name, "hits": hits})
+        for hit in hits if not as_json else ():
+            print_line(hit_line(hit))
+        if not keep:  # once they are printed: what a broken pipe swallowed stays new
+            library.mark_seen(name, [hit.id for hit in hits])
 
 
-@saved.command()
+@saved.command(cls=QueryCommand)
 @click.argument("name")
 @library_options
 def remove(name: str, **options: Any) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipsearch.cli import remote
 from clipsearch.cli.common import (
     json_option,
     library_options,
@@ -19,11 +19,15 @@ from clipsearch.cli.common import (
 )
 from clipsearch.cli.preview import draw
 from clipsearch.cli.queries import QueryCommand, query_text
+from clipsearch.errors import PhotoNotFoundError
 from clipsearch.query import KEYS
 
 if TYPE_CHECKING:
     from clipsearch.library import Library
     from clipsearch.records import Explanation, Facets, Hit, SearchResult
+
+
+PHOTO_ID = click.IntRange(min=1)
 
 
 def relevance_options(function: Any) -> Any:
@@ -88,8 +92,8 @@ def _keys() -> str:
 @page_options
 @relevance_options
 @click.option("--all-copies", is_flag=True, help="Show photos with the same content each.")
-@click.option("--like", multiple=True, type=int, metavar="ID", help="More like this hit.")
-@click.option("--unlike", multiple=True, type=int, metavar="ID", help="Less like this hit.")
+@click.option("--like", multiple=True, type=PHOTO_ID, metavar="ID", help="More like this hit.")
+@click.option("--unlike", multiple=True, type=PHOTO_ID, metavar="ID", help="Less like it.")
 @click.option("--explain", is_flag=True, help="Say of each hit why it is where it is.")
 @click.option("--facets", is_flag=True, help="Count the answers by year, camera, folder and tag.")
 @json_option
@@ -119,8 +123,9 @@ def search(
 
     Photos that are not relevant are left out. Relevance is the probability that a photo answers
     the phrase; strong, likely and weak put it in words. The score behind it is a cosine: it ranks
-    photos for one query and says nothing about another. Photos whose name, folder, tags or alt
-    text hold all words of the phrase come to the front, marked with a *.
+    photos for one query and says nothing about another. Where only plain phrases are asked for,
+    photos whose name, folder, tags or alt text hold all their words are mixed in from the front
+    on, marked with a *.
     """
     feedback = {name: options[name] for name in ("like", "unlike")}
     limits = {name: options[name] for name in ("min_relevance", "sort", "all_copies")}
@@ -132,14 +137,16 @@ def search(
         page = {"k": options["k"], "offset": options["offset"]}
         answer = None
         if options["model"] == "auto":
+            from clipsearch.cli import remote
+
             answer = remote.search(
                 library.folder, text, explain=explain, **page, **limits, **feedback
             )
         if answer is not None:
-            result, reasons = answer.result, list(answer.reasons)
+            result, reasons = answer.result, {each.id: each for each in answer.reasons}
         else:
             result = library.search(text, **page, **limits, **feedback)
-            reasons = [library.explain(text, hit.id, **feedback) for hit in result if explain]
+            reasons = _explained(library, text, result, feedback) if explain else {}
         _show(library, result, reasons, **options)
         if not result.total and not options["quiet"]:
             click.echo(_nothing(result), err=True)
@@ -158,11 +165,21 @@ def similar(photo: str, k: int, offset: int, all_copies: bool, **options: Any) -
     """Find photos like PHOTO: a photo's number, or the path of any image file."""
     with _library(options) as library:
         found = library.similar(photo_of(photo), k=k, offset=offset, all_copies=all_copies)
-        _show(library, found, [], **options)
+        _show(library, found, {}, **options)
 
 
 def _library(options: dict[str, Any]) -> Library:
     return opened(**{name: options[name] for name in ("library", "model", "device", "quiet")})
+
+
+def _explained(
+    library: Library, text: str, result: SearchResult, feedback: dict[str, Any]
+) -> dict[int, Explanation]:
+    found = {}
+    for hit in result:
+        with suppress(PhotoNotFoundError):  # dropped by an indexer since it was found
+            found[hit.id] = library.explain(text, hit.id, **feedback)
+    return found
 
 
 def _nothing(result: SearchResult) -> str:
@@ -175,7 +192,7 @@ def _nothing(result: SearchResult) -> str:
 def _show(
     library: Library,
     result: SearchResult,
-    reasons: Sequence[Explanation],
+    reasons: Mapping[int, Explanation],
     /,
     *,
     as_json: bool,
@@ -187,23 +204,24 @@ def _show(
     if as_json:
         document = dataclasses.asdict(result)
         if reasons:
-            document["explanations"] = reasons
+            document["explanations"] = list(reasons.values())
         print_json(document)
         return
-    for position, hit in enumerate(result.hits):
+    for hit in result.hits:
         if paths or print0:
             print_line(hit.path, end="\0" if print0 else "\n")
             continue
         print_line(hit_line(hit))
-        if reasons:
-            _show_reasons(reasons[position])
+        if hit.id in reasons:
+            _show_reasons(reasons[hit.id])
         if preview:
             preview = draw(library, hit.id)
 
 
 def hit_line(hit: Hit) -> str:
     """Return the line of a hit: relevance and band, score, date, number and path."""
-    relevance = "" if hit.relevance is None else f"{hit.relevance:.0%}"
+    # Rounded down: 34.9 % is not yet what 35 % is called.
+    relevance = "" if hit.relevance is None else f"{int(hit.relevance * 100)}%"
     score = "" if hit.score is None else f"{hit.score:.3f}"
     mark = "*" if hit.named else " "
     date = (hit.taken_at or "")[:10]

@@ -18,8 +18,10 @@ class Looking(Session):
 
         Raises: PhotoNotFoundError.
         """
-        with self._catalog.read() as db:
-            found = photos.photo(db, photo_id)
+        found = None
+        if 0 < photo_id < 1 << 63:  # SQLite counts no further
+            with self._catalog.read() as db:
+                found = photos.photo(db, photo_id)
         if found is None:
             raise PhotoNotFoundError(f"there is no photo {photo_id} in {self.folder}")
         return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from clipsearch.catalog import saved
 from clipsearch.errors import QueryError
 from clipsearch.library.searching import Searching
@@ -31,6 +33,8 @@ class Saving(Searching):
         chosen = " ".join(name.split())
         if not chosen or len(chosen) > LONGEST_NAME:
             raise QueryError(f"a name has 1 to {LONGEST_NAME} characters", name, 0)
+        if not chosen.isprintable():
+            raise QueryError("a name has printable characters only", name, 0)
         parse(query)  # a file of this machine may be another one tomorrow
         seen = self._answering(query, min_relevance=min_relevance, sort=sort)
         with self._catalog.write() as db:
@@ -66,9 +70,16 @@ class Saving(Searching):
         with self._catalog.read() as db:
             new = saved.unseen(db, wanted.name, ids)
         if not keep:
-            with self._catalog.write() as db:
-                saved.mark_seen(db, wanted.name, ids)
+            self.mark_seen(wanted.name, ids)
         return tuple(hit for hit in found.hits if hit.id in new)
+
+    def mark_seen(self, name: str, ids: Sequence[int]) -> None:
+        """Let photos count as shown by a saved search.
+
+        Raises: QueryError where no search has that name.
+        """
+        with self._catalog.write() as db:
+            saved.mark_seen(db, self.saved_search(name).name, ids)
 
     def forget_search(self, name: str) -> SavedSearch:
         """Forget a saved search, and return it, so that it can be saved again.

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,7 @@ class _Question:
     words: tuple[str, ...]
     named: Ids
     least: float
+    is_strict: bool
 
     @property
     def calibration(self) -> Calibration | None:
@@ -89,7 +91,7 @@ class Searching(Looking):
                 "k must be at least 1 and offset at least 0", f"k={k} offset={offset}", 0
             )
         started = time.perf_counter()
-        asked = self._ask(query, min_relevance, like, unlike)
+        asked = self._ask(query, min_relevance, like, unlike, sort=sort)
         copies = None if all_copies else self._space.copies()
         plain = asked.least == 0 and not len(asked.named) and sort == "relevance"
         if asked.target is None:
@@ -171,8 +173,14 @@ class Searching(Looking):
         asked = self._ask(query, None, like, unlike)
         photo_id = self._space.id_of(photo)
         with self._catalog.read() as db:
-            path, _ = photos.places_of(db, [photo_id])[photo_id]
+            place = photos.places_of(db, [photo_id]).get(photo_id)
             vector = vectors.get(db, photo_id, asked.model.id)
+            # Another process may have dropped the photo meanwhile, or added it since the index.
+            if place is None or vector is None or photo_id not in asked.index:
+                raise PhotoNotFoundError(
+                    f"photo {photo_id} has no vector of {asked.model.name} (any more); "
+                    "run `clipsearch index`"
+                )
             matches = tuple(
                 FilterMatch(
                     str(each),
@@ -180,10 +188,6 @@ class Searching(Looking):
                     photo_id in filters.passing(db, [each]),
                 )
                 for each in asked.query.filters
-            )
-        if vector is None:
-            raise PhotoNotFoundError(
-                f"photo {photo_id} has no vector of {asked.model.name}; run `clipsearch index`"
             )
         terms = searching.contributions(asked.target, vector) if asked.target else ()
         found = asked.index.nearest(asked.target.vector, 1, [photo_id]) if asked.target else []
@@ -198,7 +202,7 @@ class Searching(Looking):
             evidence = tuple(Evidence(part.name, part.value, part.contribution) for part in parts)
         return Explanation(
             id=photo_id,
-            path=path,
+            path=place[0],
             query=str(query),
             score=found[0][1] if found else None,
             relevance=judged,
@@ -225,9 +229,11 @@ class Searching(Looking):
         self, query: str | Query, *, min_relevance: float | None = None, sort: Sort = "relevance"
     ) -> Ids:
         """Return the ids of all photos that answer a query, copies among them, in order."""
-        asked = self._ask(query, min_relevance)
+        asked = self._ask(query, min_relevance, sort=sort)
         if asked.target is None:
             return self._latest(self._passing(asked, None))
+        if sort == "date":
+            self._require_yardstick(asked, "sorting by date")
         found = self._answers(asked, None)
         return found.at(self._dated(found.ids)).ids if sort == "date" else found.ids
 
@@ -245,7 +251,11 @@ class Searching(Looking):
         min_relevance: float | None,
         like: Sequence[int] = (),
         unlike: Sequence[int] = (),
+        *,
+        sort: Sort = "relevance",
     ) -> _Question:
+        if sort not in get_args(Sort):
+            raise QueryError(f"sort is {' or '.join(get_args(Sort))}", str(sort), 0)
         if min_relevance is not None and not 0 <= min_relevance <= 1:
             raise QueryError("the least relevance is from 0 to 1", f"{min_relevance}", 0)
         parsed = places.located(parse(query, paths=True) if isinstance(query, str) else query)
@@ -277,8 +287,9 @@ class Searching(Looking):
             words=spoken,
             named=named,
             least=(yardstick.cut if yardstick else 0.0) if min_relevance is None else min_relevance,
+            is_strict=bool(min_relevance),
         )
-        if target is not None and min_relevance:
+        if min_relevance:
             self._require_yardstick(asked, "a least relevance")
         return asked
 
@@ -316,6 +327,7 @@ class Searching(Looking):
             among=asked.among,
             copies=copies,
             yardstick=asked.yardstick,
+            is_strict=asked.is_strict,
         )
 
     def _passing(self, asked: _Question, copies: Copies | None) -> Ids:

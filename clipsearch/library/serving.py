@@ -6,13 +6,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clipsearch.catalog import archive, captions, decisions, filters, names, photos, tags, vectors
+from clipsearch.catalog.archive import Model
 from clipsearch.config import Settings
-from clipsearch.errors import VocabularyError
+from clipsearch.errors import LibraryError, VocabularyError
 from clipsearch.library import Library
 from clipsearch.library.batching import BatchingEmbedder
 from clipsearch.library.session import OnNotice
@@ -23,6 +24,7 @@ from clipsearch.records import (
     Photo,
     Proposal,
     ScoredLabel,
+    SearchResult,
     Tag,
     ignore_progress,
 )
@@ -36,18 +38,68 @@ if TYPE_CHECKING:
 class _ServingSpace(Space):
     """A space that batches texts, and follows the library when it changes its model."""
 
+    _followed: tuple[str, str] | None = None
+    """Name and fingerprint of the active model when a model was loaded last."""
+
     @property
     def embedder(self) -> Embedder:
         with self._lock:
             if self._embedder is not None and self._name == "auto":
                 with self._catalog.read() as db:
                     active = archive.active_model(db)
-                if active is not None and active.name != self._embedder.name:
-                    self._embedder = None
+                if active is not None:
+                    wanted = (active.name, active.fingerprint)
+                    own = (self._embedder.name, self._embedder.fingerprint)
+                    # Where other weights lie on the disk, loading them again helps only once.
+                    if wanted not in (own, self._followed):
+                        self._embedder, self._followed = None, wanted
             found = super().embedder
             if not isinstance(found, BatchingEmbedder):
                 found = self._embedder = BatchingEmbedder(found)
             return found
+
+    def model_name(self) -> str | None:
+        """Return the name of the model that answers, if it is known without loading it."""
+        if self._name == "auto":
+            with self._catalog.read() as db:
+                active = archive.active_model(db)
+            return None if active is None else active.name
+        return self._name or (self._embedder.name if self._embedder else None)
+
+    def model_in_use(self) -> Model:
+        """Return the model whose vectors answer.
+
+        Raises: LibraryError where the library has no vectors of it; EmptyLibraryError.
+        """
+        try:
+            return super().model_in_use()
+        except LibraryError as error:
+            with self._catalog.read() as db:
+                if archive.active_model(db) is None or not photos.any_there(db):
+                    raise EmptyLibraryError(str(error)) from error
+            raise
+
+    def embedder_of(self, model: Model) -> Embedder:
+        """Return the embedder, sure that its vectors may be compared with those of `model`.
+
+        Raises: LibraryError, ModelError; _SwitchedError where the library has another model now.
+        """
+        try:
+            return super().embedder_of(model)
+        except LibraryError as error:
+            with self._catalog.read() as db:
+                active = archive.active_model(db)
+            if self._name == "auto" and active is not None and active.id != model.id:
+                raise _SwitchedError(str(error)) from error
+            raise
+
+
+class EmptyLibraryError(LibraryError):
+    """There is nothing to search yet: the server works, and waits for photos."""
+
+
+class _SwitchedError(LibraryError):
+    """The library changed its model while a question was answered; ask it once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +146,7 @@ class ServedLibrary(Library):
     ) -> None:
         super().__init__(folder, settings=settings)
         self._device, self._precision = device, precision
-        self._space = _ServingSpace(
+        self._space = self._serving = _ServingSpace(
             self.folder,
             self._catalog,
             model,
@@ -110,6 +162,24 @@ class ServedLibrary(Library):
             active = archive.active_model(db)
             name = None if active is None else active.name
             return Identity(*archive.identity(db), archive.described(db), name)
+
+    def is_there(self) -> bool:
+        """Tell whether the catalogue still lies in the library's folder."""
+        return (self.folder / "catalog.db").is_file()
+
+    def model_name(self) -> str | None:
+        """Return the name of the model that answers; nothing is loaded."""
+        return self._serving.model_name()
+
+    def search(self, *args: Any, **options: Any) -> SearchResult:
+        """Search as `Library.search` does, also while the library changes its model.
+
+        Raises: QueryError, ModelError, PhotoNotFoundError, PhotoError.
+        """
+        try:
+            return super().search(*args, **options)
+        except _SwitchedError:
+            return super().search(*args, **options)
 
     def roots(self) -> tuple[str, ...]:
         """List the folders that the library follows."""

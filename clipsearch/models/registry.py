@@ -41,7 +41,7 @@ _OPEN_CLIP = "mlfoundations/open_clip f862f86: docs/openclip_{retrieval_,}result
 
 KNOWN: tuple[KnownModel, ...] = (
     KnownModel(
-        STARTER, 28.8, 260, 384, None, None, "Apache-2.0, WordNet 3.0",
+        STARTER, 30.8, 260, 384, None, None, "Apache-2.0, MIT, WordNet 3.0",
         "clipsearch/models/data/README.md",
         "in every install, works offline; weaker than any CLIP",
     ),

@@ -48,7 +48,7 @@ def _named(pieces: Sequence[Piece]) -> tuple[str, float]:
         wrong = pieces[1] if not _LIKE_A_NUMBER.match(pieces[1].text) else pieces[2]
         raise wrong.error(
             "only a radius such as 10km can follow the name of a place; quote a name that has "
-            'commas, as in near:"Paris, Texas",10km'
+            'commas, as in near:"Valencia, VE",10km'
         )
     return name, _radius(pieces[1])
 

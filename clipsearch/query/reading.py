@@ -86,6 +86,8 @@ def _part(text: str, start: int, *, paths: bool) -> tuple[Term | Filter | None, 
     if _PATH.match(word):
         if not paths:
             raise QueryError("files cannot be named here; use image:ID", text, at)
+        if "\0" in word:
+            raise QueryError("a path holds no NUL", text, text.index("\0", start))
         return Term("path", word, signed), end
     if colon := _KEY.match(text, at):
         name, behind = colon[1], colon.end()

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
+from flask.blueprints import BlueprintSetupState
+from werkzeug.routing import PathConverter
 
 from clipsearch.service import fields
 from clipsearch.service.bodies import json_object
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 View = Callable[["Service", Given], Any]
 """Answers a request with a record, a mapping or a whole response."""
 
+UNAVAILABLE = 503
 MOST_LISTED = 1000
 LIST = (
     fields.integer("k", "How many at most.", 1, MOST_LISTED, 100),
@@ -36,9 +39,10 @@ class Route:
     `path` is a rule of Flask with `<int(...)>` and `<name>` parts, which come with the values.
     `body` are the fields of a JSON object; with `image` also of a form with a file `image`.
     `answers` is a record, or the media types of what is no JSON, with blanks between. `others`
-    are further statuses that it may have. `foreign` marks other programs'
-    formats, whose fields beyond ours are ignored; `free` what needs no token; `kept` what need
-    not be worked out again as long as the library stays as it is.
+    are further statuses that it may have, beside 503: library or model may be in trouble.
+    `foreign` marks other programs' formats, whose fields beyond ours are ignored; `free` what
+    needs no token; `kept` what need not be worked out again as long as the library stays as it
+    is.
     """
 
     method: str
@@ -56,19 +60,34 @@ class Route:
     kept: bool = False
     name: str = field(default="")
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "others", (*self.others, UNAVAILABLE))
+
+
+class _Name(PathConverter):
+    """A name that people chose: it may have slashes anywhere."""
+
+    regex = ".+?"
+    part_isolating = False
+
 
 def blueprint(name: str, routes: tuple[Route, ...], service: Service) -> Blueprint:
     """Return a blueprint of routes that check what they are given before they answer."""
     made = Blueprint(name, __name__)
+    made.record_once(_learn_names)
     for number, route in enumerate(routes):
         made.add_url_rule(
-            route.path,
+            route.path.replace("<name>", "<name_with_slashes:name>"),
             f"{number}-{route.view.__name__}",
             _checked(route, service),
             methods=[route.method],
             provide_automatic_options=False,
         )
     return made
+
+
+def _learn_names(state: BlueprintSetupState) -> None:
+    state.app.url_map.converters["name_with_slashes"] = _Name
 
 
 def _checked(route: Route, service: Service) -> Callable[..., Response]:

@@ -12,10 +12,14 @@ from werkzeug.exceptions import HTTPException
 from clipsearch.errors import (
     ClipsearchError,
     LibraryBusyError,
+    LibraryError,
+    ModelError,
     PhotoError,
     PhotoNotFoundError,
     QueryError,
+    UnknownModelError,
 )
+from clipsearch.library.serving import EmptyLibraryError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +66,12 @@ def _known(error: ClipsearchError) -> Response:
         return answer(409, str(error))
     if isinstance(error, PhotoError) and error.transient:
         return answer(404, str(error))
+    if isinstance(error, UnknownModelError | EmptyLibraryError):
+        return answer(400, str(error))
+    if isinstance(error, LibraryError | ModelError):
+        # Nothing about the request is wrong: it may be sent again once the server is in order.
+        log.error("a request failed: %s", error)
+        return answer(503, str(error))
     return answer(400, str(error))
 
 

@@ -22,6 +22,8 @@ Work = Callable[[OnProgress], object]
 MOST_WAITING = 16
 MOST_REMEMBERED = 100
 
+_STOPPED = "stopped; start it again to go on"
+
 log = logging.getLogger("clipsearch.service")
 
 
@@ -52,7 +54,8 @@ class Jobs:
         self._lock = threading.Lock()
         self._jobs: dict[int, Job] = {}
         self._last = 0
-        self._waiting: queue.Queue[tuple[int, Work] | None] = queue.Queue()
+        self._waiting: queue.Queue[int | None] = queue.Queue()
+        self._works: dict[int, Work] = {}
         self._stopped: set[int] = set()
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
@@ -71,13 +74,15 @@ class Jobs:
             now = datetime.now(UTC).replace(microsecond=0).isoformat()
             job = Job(self._last, kind, "waiting", None, 0, None, None, None, now)
             self._jobs[job.id] = job
+            self._works[job.id] = work
             for old in list(self._jobs)[:-MOST_REMEMBERED]:
-                del self._jobs[old]
+                if self._jobs[old].state in ("done", "failed"):
+                    del self._jobs[old]
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
                 self._thread.start()
         self._on_change(job)
-        self._waiting.put((job.id, work))
+        self._waiting.put(job.id)
         return job
 
     def get(self, job_id: int) -> Job:
@@ -96,11 +101,16 @@ class Jobs:
             return list(reversed(self._jobs.values()))
 
     def stop(self, job_id: int) -> Job:
-        """Stop a job at its next step; what it finished so far stays.
+        """Stop a job: at its next step, or at once if it waits; what it finished so far stays.
 
         Raises: RequestError with 404 where there is none, with 409 where it has ended.
         """
         job = self.get(job_id)
+        with self._lock:
+            waits = self._works.pop(job_id, None) is not None
+        if waits:
+            self._set(job_id, state="failed", error=_STOPPED)
+            return self.get(job_id)
         if job.state not in ("waiting", "running"):
             raise RequestError(f"job {job_id} has ended already", 409)
         self._stopped.add(job_id)
@@ -114,13 +124,16 @@ class Jobs:
             self._thread.join(timeout)
 
     def _run(self) -> None:
-        while (item := self._waiting.get()) is not None and not self._ending.is_set():
-            job_id, work = item
+        while (job_id := self._waiting.get()) is not None and not self._ending.is_set():
+            with self._lock:
+                work = self._works.pop(job_id, None)
+            if work is None:
+                continue  # it was stopped while it waited
             try:
                 self._step(job_id, None)
                 result = work(partial(self._step, job_id))
             except _Stopped:
-                self._set(job_id, state="failed", error="stopped; start it again to go on")
+                self._set(job_id, state="failed", error=_STOPPED)
             except ClipsearchError as error:
                 self._set(job_id, state="failed", error=str(error).split("\n")[0])
             except Exception as error:

@@ -228,7 +228,7 @@ def proposals(service: Service, given: Given) -> Proposals:
 
 Q = fields.text("q", "Only photos that answer this query.")
 VOCABULARY = fields.text(
-    "vocabulary", "TOML, or labels with one a line; the default one unless given.", most=1_000_000
+    "vocabulary", "TOML, or labels with one a line; the default one unless given.", most=200_000
 )
 ROUTES = (
     Route("GET", "/api/tags", tags, "Tags with the number of their photos.", TagCounts),

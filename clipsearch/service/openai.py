@@ -86,9 +86,10 @@ def _embedded(service: Service, embedder: Embedder, inputs: list[str]) -> Vector
     texts = [place for place, each in enumerate(inputs) if not _is_image(each)]
     if texts:
         rows[texts] = embedder.texts([inputs[place] for place in texts])
+    pictures = uploads.Pictures(service)
     for place, each in enumerate(inputs):
         if _is_image(each):
-            image = uploads.decoded(service, uploads.from_base64(each))
+            image = pictures.decoded(uploads.from_base64(each))
             rows[place] = embedder.images([embedder.prepare(image)])[0]
     return rows
 

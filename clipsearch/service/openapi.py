@@ -27,7 +27,7 @@ _MEANINGS = {
     413: "The request is too large.",
     415: "The body is of another type.",
     416: "There is no such range.",
-    503: "Too much at a time.",
+    503: "Too much at a time, or the library or its model is in trouble.",
 }
 _ERROR = {
     "type": "object",

@@ -11,6 +11,7 @@ from typing import IO, Any
 from urllib.parse import quote
 
 from flask import Response
+from werkzeug.http import parse_range_header
 from werkzeug.wsgi import wrap_file
 
 from clipsearch.photos.formats import PREFIX_LENGTH, sniff, suffix_of
@@ -60,12 +61,22 @@ def send(photo: Photo, roots: Sequence[str], environ: dict[str, Any]) -> Respons
         response.last_modified = datetime.fromtimestamp(status.st_mtime, UTC)
         response.headers["Cache-Control"] = "private, no-cache"
         response.headers["Content-Disposition"] = _disposition(photo, form in SHOWN)
-        response.make_conditional(environ, accept_ranges=True, complete_length=status.st_size)
+        response.make_conditional(
+            _ranged(environ), accept_ranges=True, complete_length=status.st_size
+        )
         response.call_on_close(file.close)
     except BaseException:
         file.close()
         raise
     return response
+
+
+def _ranged(environ: dict[str, Any]) -> dict[str, Any]:
+    """Leave out a wish for several ranges, or one that makes no sense (RFC 9110, 14.2)."""
+    wanted = parse_range_header(environ.get("HTTP_RANGE"))
+    if wanted is not None and wanted.units == "bytes" and len(wanted.ranges) == 1:
+        return environ
+    return {name: value for name, value in environ.items() if name != "HTTP_RANGE"}
 
 
 def _opened(photo: Photo, roots: Sequence[str]) -> IO[bytes]:

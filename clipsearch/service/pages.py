@@ -107,7 +107,13 @@ def _login(message: str, status: int) -> Response:
 
 
 def _let_in(guard: Guard, target: str) -> Response:
-    return guard.let_in(_to(target), secure=request.is_secure)
+    # Behind a proxy with HTTPS the request itself comes as plain HTTP.
+    secure = (
+        request.is_secure
+        or request.headers.get("Origin", "").lower().startswith("https:")
+        or request.headers.get("X-Forwarded-Proto", "").strip().lower() == "https"
+    )
+    return guard.let_in(_to(target), secure=secure)
 
 
 def _to(target: str) -> Response:

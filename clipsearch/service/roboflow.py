@@ -31,7 +31,12 @@ def embed_text(service: Service, given: Given) -> Mapping[str, Any]:
 
 def embed_image(service: Service, given: Given) -> Mapping[str, Any]:
     """Embed one picture or several."""
-    return _timed(given, lambda: {"embeddings": _images(service, given, "image").tolist()})
+    return _timed(
+        given,
+        lambda: {
+            "embeddings": _images(service, uploads.Pictures(service), given, "image").tolist()
+        },
+    )
 
 
 def compare(service: Service, given: Given) -> Mapping[str, Any]:
@@ -40,7 +45,8 @@ def compare(service: Service, given: Given) -> Mapping[str, Any]:
     def similarity() -> Mapping[str, Any]:
         if isinstance(given.get("subject"), list):
             raise RequestError("subject is one picture or one text; prompts may be several")
-        subject = _side(service, given, "subject", "image")
+        pictures = uploads.Pictures(service)
+        subject = _side(service, pictures, given, "subject", "image")
         prompt = given.get("prompt")
         names = None
         kind = _type(given, "prompt_type", "text")
@@ -50,7 +56,7 @@ def compare(service: Service, given: Given) -> Mapping[str, Any]:
             given_prompts: Given = {**given, "prompt": list(prompt.values())}
         else:
             given_prompts = given
-        scores = (_side(service, given_prompts, "prompt", "text") @ subject[0]).tolist()
+        scores = (_side(service, pictures, given_prompts, "prompt", "text") @ subject[0]).tolist()
         return {"similarity": scores if names is None else dict(zip(names, scores, strict=True))}
 
     return _timed(given, similarity)
@@ -68,9 +74,12 @@ def _timed(given: Given, work: Callable[[], Mapping[str, Any]]) -> Mapping[str, 
     }
 
 
-def _side(service: Service, given: Given, name: str, usual: str) -> Vectors:
-    is_image = _type(given, f"{name}_type", usual) == "image"
-    return _images(service, given, name) if is_image else _texts(service, given, name)
+def _side(
+    service: Service, pictures: uploads.Pictures, given: Given, name: str, usual: str
+) -> Vectors:
+    if _type(given, f"{name}_type", usual) == "image":
+        return _images(service, pictures, given, name)
+    return _texts(service, given, name)
 
 
 def _type(given: Given, name: str, usual: str) -> str:
@@ -89,13 +98,13 @@ def _texts(service: Service, given: Given, name: str) -> Vectors:
     return service.library.embedder.texts(checked)
 
 
-def _images(service: Service, given: Given, name: str) -> Vectors:
+def _images(service: Service, pictures: uploads.Pictures, given: Given, name: str) -> Vectors:
     value = given.get(name)
     values = value if isinstance(value, list) else [value]
     if not 1 <= len(values) <= MOST_IMAGES:
         raise RequestError(f"{name} holds {len(values)} pictures; send 1 to {MOST_IMAGES}")
     embedder = service.library.embedder
-    prepared = [embedder.prepare(uploads.decoded(service, _bytes(each, name))) for each in values]
+    prepared = [embedder.prepare(pictures.decoded(_bytes(each, name))) for each in values]
     size = embedder.batch_size
     blocks = [
         embedder.images(prepared[start : start + size]) for start in range(0, len(prepared), size)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
+import secrets
 import socket
 import threading
 from collections.abc import Collection
 from datetime import UTC, datetime
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,14 +16,13 @@ from waitress import wasyncore
 from waitress.server import create_server
 
 from clipsearch.errors import ClipsearchError
+from clipsearch.library import note
 from clipsearch.library.serving import ServedLibrary
 from clipsearch.service.app import create_app
 from clipsearch.service.context import Service
 from clipsearch.service.events import MOST_STREAMS
-from clipsearch.service.security import is_loopback
-
-NOTE = "server.json"
-"""Where a library says which server has it open: `url`, `pid`, `library`, `started`."""
+from clipsearch.service.monitoring import NONCE
+from clipsearch.service.security import is_loopback, trusted_name
 
 LOOK = 0.2  # seconds between looks at whether to stop
 
@@ -82,14 +80,15 @@ class Server:
         max_upload: int = 50_000_000,
     ) -> None:
         guarded(host, token)
-        listening = _listening(host.strip("[]"), port)
         local = is_loopback(host)
-        names = {*hosts} if local else {*hosts, host.strip("[]"), socket.gethostname()}
+        own = [host.strip("[]"), *([] if local else [socket.gethostname()])]
+        names = {trusted_name(name) for name in (*hosts, *own) if name}
+        listening = _listening(host.strip("[]"), port)
         app = create_app(
             library, token=token, hosts=names, addresses=not local, max_upload=max_upload
         )
         self.service: Service = app.extensions["clipsearch"]
-        self._note = library.folder / NOTE
+        self._nonce: str = app.config.setdefault(NONCE, secrets.token_hex(32))
         self._sockets: dict[int, Any] = {}
         self._stopping = threading.Event()
         self._library = library
@@ -148,22 +147,25 @@ class Server:
         wasyncore.close_all(self._sockets)
 
     def _leave_note(self) -> None:
-        """Say in the library's folder where its server is; not all folders can be written to."""
-        status = self._library.folder.stat()
-        note = {
-            "url": self.url,
-            "pid": os.getpid(),
-            "library": self._library.identity().library,
-            # A copy of the folder is another library, whose note lies.
-            "folder": [status.st_dev, status.st_ino],
-            "started": datetime.now(UTC).replace(microsecond=0).isoformat(),
-        }
+        """Say in the library's folder where its server is; not all folders can be written to.
+
+        Where another server says so and answers, it stays the one that is asked.
+        """
+        folder = self._library.folder
+        if note.owner(folder) is not None:
+            return
         with contextlib.suppress(OSError):
-            partial = self._note.with_suffix(f".{os.getpid()}.partial")
-            partial.write_text(json.dumps(note), encoding="utf-8")
-            partial.replace(self._note)
+            note.leave(
+                folder,
+                {
+                    "url": self.url,
+                    "pid": os.getpid(),
+                    "library": self._library.identity().library,
+                    "nonce": self._nonce,
+                    "started": datetime.now(UTC).replace(microsecond=0).isoformat(),
+                },
+            )
 
     def _take_note_back(self) -> None:
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            if json.loads(self._note.read_text(encoding="utf-8")).get("pid") == os.getpid():
-                Path(self._note).unlink()
+        with contextlib.suppress(OSError):
+            note.take_back(self._library.folder, self._nonce)

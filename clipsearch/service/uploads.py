@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from clipsearch.service.context import Service
 
+TOGETHER = 4
+"""The pictures of one request may have this many times the pixels of the largest one allowed."""
+
 _BLOCK = 1 << 20
 
 
@@ -35,21 +38,38 @@ def kept(service: Service, file: IO[bytes]) -> Iterator[Path]:
         with sent.open("wb") as target:
             while block := file.read(_BLOCK):
                 target.write(block)
-        image = _decoded(service, sent)
+        image = _decoded(service, sent).image
         made = Path(folder) / "upload.bmp"
         image.save(made, "BMP")  # nothing is lost, and nothing is faster
         yield made
 
 
-def decoded(service: Service, data: bytes) -> Image.Image:
-    """Decode a picture that came as bytes.
+class Pictures:
+    """The pictures of one request, decoded one by one, with an end to their pixels."""
 
-    Raises: RequestError for what is no picture, too large, or broken.
-    """
-    with tempfile.TemporaryDirectory(prefix="clipsearch-") as folder:
-        sent = Path(folder) / "sent"
-        sent.write_bytes(data)
-        return _decoded(service, sent)
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._most = TOGETHER * _limit(service)
+        self._pixels = 0
+
+    def decoded(self, data: bytes) -> Image.Image:
+        """Decode a picture that came as bytes.
+
+        Raises: RequestError for what is no picture, too large, or broken, and with 413 where it
+            and those before it have too many pixels.
+        """
+        with tempfile.TemporaryDirectory(prefix="clipsearch-") as folder:
+            sent = Path(folder) / "sent"
+            sent.write_bytes(data)
+            found = _decoded(self._service, sent)
+        self._pixels += found.facts.width * found.facts.height
+        if self._pixels > self._most:
+            raise RequestError(
+                f"the pictures have more than {self._most / 1e6:g} megapixels together; "
+                "send fewer at a time, or smaller ones",
+                413,
+            )
+        return found.image
 
 
 def from_base64(text: str) -> bytes:
@@ -72,13 +92,17 @@ def from_base64(text: str) -> bytes:
     return found
 
 
-def _decoded(service: Service, path: Path) -> Image.Image:
-    limit = min(service.max_pixels, decode.limit_of(service.library.settings.max_pixels))
+def _limit(service: Service) -> int:
+    """Return the pixels of the largest picture that a client may send."""
+    return min(service.max_pixels, decode.limit_of(service.library.settings.max_pixels))
+
+
+def _decoded(service: Service, path: Path) -> decode.Decoded:
     # Loading the model first: it says how small a picture may be.
     size = service.library.embedder.image_size
     try:
         with service.decoding():
-            return decode.open_photo(path, size=size, max_pixels=limit).image
+            return decode.open_photo(path, size=size, max_pixels=_limit(service))
     except PhotoError as error:
         reason = error.reason.partition("; raise --max-pixels")[0]
         raise RequestError(f"the picture that was sent: {reason}") from error

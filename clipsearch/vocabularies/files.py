@@ -19,9 +19,24 @@ from clipsearch.resources import folder
 from clipsearch.vocabularies.values import Choose, Group, Label, Vocabulary, own_words
 
 LONGEST = 200  # characters of a label
+DEEPEST = 8  # dots of a key in TOML; a vocabulary needs one
+MOST_DIGITS = 200
 
 _AT = re.compile(r"(?P<what>.*) \(at (line (?P<line>\d+), column (?P<column>\d+)|.*)\)", re.DOTALL)
 _COMMENT = re.compile(r"(^|\s)#.*")
+# Strings and comments come first, so that what they hold is no key and no number. Nothing here
+# goes back over what it has read: the time is linear in the text, whatever it holds.
+_STRING = r"""
+    "{3} (?: [^"\\] | \\. | "(?!"") )*+ (?: "{3} | \Z )
+  | '{3} (?: [^'] | '(?!'') )*+ (?: '{3} | \Z )
+  | " (?: [^"\\\n] | \\[^\n] )*+ "?
+  | ' [^'\n]*+ '?
+"""
+_LINK = rf"\. [ \t]*+ (?: [\w-]++ | {_STRING} ) [ \t]*+"
+_COSTLY = re.compile(
+    rf"{_STRING} | \#[^\n]*+ | (?P<key> (?:{_LINK}){{{DEEPEST + 1},}}+ ) | (?P<number> [0-9]\w*+ )",
+    re.VERBOSE | re.DOTALL,
+)
 _UNFIT = ("Cc", "Cs")  # control characters and lone surrogates
 
 
@@ -92,6 +107,7 @@ def _from_toml(text: str, file: str, stem: str) -> Vocabulary:
 
 
 def _parse(text: str, file: str) -> dict[str, Any]:
+    _refuse_costly(text, file)
     try:
         return tomllib.loads(text)
     except RecursionError:
@@ -108,6 +124,19 @@ def _parse(text: str, file: str) -> dict[str, Any]:
             where = f"{file}, line {line}{column}"
         what = what[:1].lower() + what[1:]
         raise VocabularyError(f"{where}: this is not TOML, {what}; correct it there") from error
+
+
+def _refuse_costly(text: str, file: str) -> None:
+    """Refuse keys that `tomllib` needs quadratic time and memory for, and endless numbers."""
+    for found in _COSTLY.finditer(text):
+        if found["number"] and len(found["number"]) > MOST_DIGITS:
+            what = f"a number has more than {MOST_DIGITS} digits; shorten it"
+        elif found["key"]:
+            what = f"a key has more than {DEEPEST} dots; put a name with dots in quotes"
+        else:
+            continue
+        line = text.count("\n", 0, found.start()) + 1
+        raise VocabularyError(f"{file}, line {line}: {what}")
 
 
 def _group(key: str, table: object, file: str, seen: dict[str, str]) -> Group:

@@ -279,7 +279,7 @@ PLACES = [
     ("near:43.3,-1.98,20km,|x", "one area"),
     ("near:43.3,-1.98,20km,|43.3,-1.98,20km", "one area"),
     ("near:Lisbon,|Portugal", "only a radius"),
-    ("near:Lisbon,|Portugal,10km", 'near:"Paris, Texas",10km'),
+    ("near:Lisbon,|Portugal,10km", 'near:"Valencia, VE",10km'),
     ("near:Lisbon,10km,|Porto", "only a radius"),
     ("near:Lisbon,|0km", "more than 0"),
     ("near:Lisbon,10|x", "is no unit"),

@@ -319,6 +319,18 @@ def test_index_job_finds_new_photos_and_takes_no_paths(
     assert get(client, "/api/search?q=orange&k=1")["hits"][0]["name"] == "orange.png"
 
 
+def test_several_ranges_of_an_original_are_answered_with_all_of_it(
+    client: FlaskClient, ids: dict[str, int]
+) -> None:
+    address = f"/api/photos/{ids['red']}/original"
+    whole = client.get(address, buffered=True).data
+    for wanted in ("bytes=0-1,5-6", "bytes=5-2", "lines=0-1", "nonsense"):
+        answer = client.get(address, headers={"Range": wanted}, buffered=True)
+        assert (answer.status_code, answer.data) == (200, whole), wanted
+    part = client.get(address, headers={"Range": "bytes=-3"}, buffered=True)
+    assert (part.status_code, part.data) == (206, whole[-3:])
+
+
 def test_skipped_files_have_their_reasons(
     client: FlaskClient, photos: Path, served: ServedLibrary
 ) -> None:

@@ -6,16 +6,19 @@ import base64
 import io
 import json
 import threading
+import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
+from clipsearch.library.batching import BatchingEmbedder
 from clipsearch.library.serving import ServedLibrary
 from clipsearch.service.server import Server
 from tests.fakes import COLOURS, ColourEmbedder
@@ -244,6 +247,33 @@ def test_openai_embeds_pictures_beside_texts(
     rows = np.array([each.embedding for each in found.data])
     assert np.allclose(rows[[0, 2]], embedder.images([colour("red"), colour("blue")]), atol=1e-6)
     assert np.allclose(rows[1], embedder.texts(["red"])[0])
+
+
+def test_small_request_need_not_wait_for_the_end_of_a_large_one() -> None:
+    begun = threading.Event()
+
+    class Slow(ColourEmbedder):
+        def texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            begun.set()
+            time.sleep(0.02)
+            return super().texts(texts)
+
+    model = BatchingEmbedder(Slow())
+    many = [f"red {number}" for number in range(3000)]
+    found: dict[str, NDArray[np.float32]] = {}
+
+    def ask(name: str, texts: list[str]) -> None:
+        found[name] = model.texts(texts)  # a dict keeps the order of what came first
+
+    large = threading.Thread(target=ask, args=("large", many))
+    large.start()
+    assert begun.wait(10)
+    ask("small", ["blue"])
+    large.join(30)
+    assert list(found) == ["small", "large"]
+    assert np.array_equal(found["small"], ColourEmbedder().texts(["blue"]))
+    assert np.array_equal(found["large"], ColourEmbedder().texts(many))
+    assert all(len(key) == 16 for key in model._known)
 
 
 def test_openai_lists_models_and_understands_errors(openai: Callable[..., Any]) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import random
+import threading
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,14 +15,15 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+from flask import Flask
 from flask.testing import FlaskClient
 from PIL import Image
 
 from clipsearch.library.serving import ServedLibrary
-from clipsearch.service import create_app
+from clipsearch.service import answers, create_app
 from tests.fakes import ColourEmbedder
 from tests.service.fuzzing import checked, requests
-from tests.service.test_api import finished, picture
+from tests.service.test_api import finished, get, picture, post
 
 
 def refused(answer: Any, status: int) -> str:
@@ -146,6 +150,41 @@ def test_too_many_pixels_are_refused(served: ServedLibrary) -> None:
     assert "--max-pixels" not in sentence
 
 
+def test_pictures_of_one_request_have_an_end_together(served: ServedLibrary) -> None:
+    client = create_app(served, max_pixels=1_000_000).test_client()
+    buffer = io.BytesIO()
+    Image.new("1", (1000, 1000)).save(buffer, "PNG")
+    packed = base64.b64encode(buffer.getvalue()).decode()
+    image = {"type": "base64", "value": packed}
+    uri = f"data:image/png;base64,{packed}"
+
+    def compared(prompts: int) -> Any:
+        body = {"subject": image, "prompt": [image] * prompts, "prompt_type": "image"}
+        return client.post("/clip/compare", json=body)
+
+    def embedded(pictures: int) -> Any:
+        return client.post("/v1/embeddings", json={"model": "x", "input": [uri] * pictures})
+
+    assert client.post("/clip/embed_image", json={"image": [image] * 4}).status_code == 200
+    assert compared(3).status_code == embedded(4).status_code == 200
+    for answer in (
+        client.post("/clip/embed_image", json={"image": [image] * 5}),
+        compared(4),
+        embedded(5),
+    ):
+        assert "more than 4 megapixels together" in refused(answer, 413)
+
+
+def test_costly_vocabularies_are_refused_and_long_ones(client: FlaskClient) -> None:
+    for text, said in (
+        ("[a]\nx" + ".a" * 10_000 + " = 1", "the vocabulary, line 2: a key has more than 8 dots"),
+        ("[a]\nx = " + "1" * 5000, "the vocabulary, line 2: a number has more than 200 digits"),
+        ("a" * 200_001, "vocabulary"),
+    ):
+        for address in ("/api/tag", "/api/tag/preview"):
+            assert said in refused(client.post(address, json={"vocabulary": text}), 400)
+
+
 def test_decompression_bomb_is_refused(client: FlaskClient) -> None:
     def chunk(kind: bytes, data: bytes) -> bytes:
         check = zlib.crc32(kind + data).to_bytes(4, "big")
@@ -164,6 +203,35 @@ def test_busy_library_is_409_and_jobs_say_so(client: FlaskClient, served: Served
         job = finished(client, client.post("/api/index", json={}).get_json())
     assert job["state"] == "failed"
     assert "another clipsearch is changing this library" in job["error"]
+
+
+def test_job_that_waits_is_stopped_at_once(app: Flask, client: FlaskClient) -> None:
+    go = threading.Event()
+    jobs = app.extensions["clipsearch"].jobs
+    first = jobs.start("long", lambda _: go.wait(30))
+    done: list[str] = []
+    jobs.start("stopped", lambda _: done.append("stopped"))
+    last = jobs.start("last", lambda _: done.append("last"))
+    stopped = post(client, f"/api/jobs/{first.id + 1}/stop", None)
+    assert (stopped["state"], stopped["error"]) == ("failed", "stopped; start it again to go on")
+    assert get(client, f"/api/jobs/{first.id + 1}")["state"] == "failed"
+    assert "ended already" in post(client, f"/api/jobs/{first.id + 1}/stop", None, 409)["error"]
+    go.set()
+    assert finished(client, get(client, f"/api/jobs/{last.id}"))["state"] == "done"
+    assert done == ["last"]
+
+
+def test_answers_that_nobody_asks_for_again_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = answers.Answers()
+    monkeypatch.setattr(answers, "MOST_ANSWERS", 3)
+    for number in range(5):
+        kept.keep(f"{number}" * 10_000, 0, "x")
+    assert [kept.get(f"{number}" * 10_000, 0) for number in range(5)] == [None, None, "x", "x", "x"]
+    assert all(len(key) == 16 for key in kept._kept)
+    later = time.monotonic() + answers.LONGEST + 1
+    monkeypatch.setattr("time.monotonic", lambda: later)
+    kept.keep("new", 0, "yy")
+    assert (len(kept._kept), kept._bytes) == (1, 2)
 
 
 def test_empty_library_says_what_to_do(tmp_path: Path, embedder: ColourEmbedder) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import urllib.request
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from flask.testing import FlaskClient
 
-from clipsearch.errors import ClipsearchError
+from clipsearch.errors import ClipsearchError, WeightsError
 from clipsearch.library.serving import ServedLibrary
 from clipsearch.service import create_app
-from clipsearch.service.security import host_name, is_loopback, require_strong
+from clipsearch.service.security import host_name, is_loopback, require_strong, trusted_name
 from clipsearch.service.server import Server, guarded
-from tests.service.conftest import TOKEN
+from tests.service.conftest import TOKEN, Start
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - what must not happen without a token
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -287,3 +289,111 @@ def test_queries_of_clients_name_no_files(client: FlaskClient, photos: Path) -> 
         assert client.post(address, json={"q": str(path)}).status_code == 400
     body = {"name": "x", "query": f"{path}"}
     assert client.post("/api/saved", json=body).status_code == 400
+
+
+def test_body_of_a_stranger_is_not_parsed(locked: FlaskClient) -> None:
+    for body in (b"{", b"\xff", b"[" * 100_000, b'{"api_key": "\\q"}', b'{"api_key": "x"}', b"[]"):
+        answer = locked.post("/clip/embed_text", data=body, content_type="application/json")
+        assert answer.status_code == 401, body[:20]
+    large = b'{"api_key": "%s", "text": "red", "more": "%s"}' % (TOKEN.encode(), b"x" * 2_000_000)
+    answer = locked.post("/clip/embed_text", data=large, content_type="application/json")
+    assert answer.status_code == 200
+    broken = b'{"api_key": "%s"' % TOKEN.encode()
+    answer = locked.post("/clip/embed_text", data=broken, content_type="application/json")
+    assert answer.status_code == 400  # whoever shows the token learns what is wrong
+
+
+def test_bearer_lets_in_whatever_the_body_is(locked: FlaskClient) -> None:
+    answer = locked.post(
+        "/clip/embed_text", data=b"{", content_type="application/json", headers=BEARER
+    )
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("text", ["Nas.Local", "nas.local:8337", " nas.local ", "[::1]:80", "::1"])
+def test_trusted_names_are_taken_as_people_write_them(text: str) -> None:
+    assert trusted_name(text) == ("::1" if "::1" in text else "nas.local")
+
+
+@pytest.mark.parametrize("text", ["http://nas.local", "nas.local/", "a b", "[::1", "", "a:b"])
+def test_what_is_no_name_of_a_host_is_refused(text: str) -> None:
+    with pytest.raises(ClipsearchError, match="trusted-host"):
+        trusted_name(text)
+
+
+def test_server_trusts_the_address_it_listens_at(start: Start) -> None:
+    server = start(host="127.0.0.2", hosts=["nas.local:80"])
+    assert server.url.startswith("http://127.0.0.2:")
+    with urllib.request.urlopen(f"{server.url}health") as answer:  # noqa: S310
+        assert answer.status == 200
+    named = urllib.request.Request(f"{server.url}health", headers={"Host": "nas.local:1"})  # noqa: S310
+    with urllib.request.urlopen(named) as answer:  # noqa: S310
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "secure"),
+    [
+        ({"Host": "photos.example"}, False),
+        ({"Host": "photos.example", "Origin": "http://photos.example"}, False),
+        ({"Host": "photos.example", "Origin": "https://photos.example"}, True),
+        ({"Host": "photos.example", "X-Forwarded-Proto": "https"}, True),
+    ],
+)
+def test_cookie_stays_with_https_where_the_page_came_by_it(
+    locked: FlaskClient, headers: dict[str, str], secure: bool
+) -> None:
+    answer = locked.post("/login", data={"token": TOKEN}, headers=headers)
+    assert answer.status_code == 303
+    assert ("; Secure" in answer.headers["Set-Cookie"]) is secure
+
+
+def test_thumbnail_of_a_link_that_leads_outside_is_not_sent(
+    client: FlaskClient, ids: dict[str, int], photos: Path, tmp_path: Path
+) -> None:
+    file = photos / "holiday" / "red.png"
+    file.rename(tmp_path / "secret.png")
+    file.symlink_to(tmp_path / "secret.png")
+    answer = client.get(f"/api/photos/{ids['red']}/thumbnail")
+    assert answer.status_code == 404
+    assert "outside the folders" in answer.get_json()["error"]
+    file.unlink()
+    (tmp_path / "secret.png").rename(photos / "moved.png")
+    file.symlink_to(photos / "moved.png")
+    assert client.get(f"/api/photos/{ids['red']}/thumbnail").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["tag:animal/wolf", "/new", "a/new", "new/", "a//b", "x & y?"])
+def test_saved_search_is_removed_whatever_its_name(client: FlaskClient, name: str) -> None:
+    assert client.post("/api/saved", json={"name": name, "query": "red"}).status_code == 201
+    address = f"/api/saved/{quote(name, safe='')}"
+    assert client.get(f"{address}/new").get_json()["name"] == name
+    assert client.post(f"{address}/new").status_code == 200
+    assert client.delete(address).status_code == 200
+    assert client.get("/api/saved").get_json()["saved"] == []
+
+
+def test_lost_catalogue_is_the_fault_of_the_server(
+    client: FlaskClient, served: ServedLibrary
+) -> None:
+    assert client.get("/health").status_code == 200
+    (served.folder / "catalog.db").rename(served.folder / "lost.db")
+    answer = client.get("/health")
+    assert answer.status_code == 503
+    assert "catalogue" in answer.get_json()["error"]
+
+
+def test_lost_weights_are_the_fault_of_the_server(
+    served: ServedLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(name: str, **_: object) -> None:
+        raise WeightsError(f"{name}: the weights are missing; install them again")
+
+    monkeypatch.setattr("clipsearch.models.registry.load", load)
+    with ServedLibrary(served.folder) as library:
+        client = create_app(library).test_client()
+        answer = client.get("/api/search?q=a%20purple%20cow")
+        document = client.get("/openapi.json").get_json()
+    assert (answer.status_code, answer.get_json()["status"]) == (503, 503)
+    assert "weights are missing" in answer.get_json()["error"]
+    assert "503" in document["paths"]["/api/search"]["get"]["responses"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import signal
@@ -21,7 +22,7 @@ from flask.testing import FlaskClient
 from numpy.typing import NDArray
 
 from clipsearch.cli import remote
-from clipsearch.errors import ClipsearchError
+from clipsearch.errors import ClipsearchError, LibraryError
 from clipsearch.library import Library
 from clipsearch.library.batching import REMEMBERED, BatchingEmbedder
 from clipsearch.library.serving import ServedLibrary
@@ -275,7 +276,7 @@ def test_job_stops_at_its_next_step_and_the_next_one_runs() -> None:
     jobs.stop(third.id)
     jobs.stop(first.id)
     for _ in range(500):
-        if jobs.get(third.id).state == "failed":
+        if {jobs.get(job.id).state for job in (first, second, third)} <= {"done", "failed"}:
             break
         time.sleep(0.01)
     assert [jobs.get(job.id).state for job in (first, second, third)] == [
@@ -348,3 +349,156 @@ def test_kept_answers_have_an_end_in_time_and_size(monkeypatch: pytest.MonkeyPat
     assert kept.get("a", 1)
     monkeypatch.setattr("time.monotonic", lambda: 1e12)
     assert kept.get("a", 1) is None
+
+
+def test_switch_of_the_model_in_the_middle_of_a_search_is_followed(
+    tmp_path: Path, photos: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paint("red.png", "red")
+    first, second = ColourEmbedder("one"), ColourEmbedder("one", "2")
+    known = [first]
+    monkeypatch.setattr("clipsearch.models.registry.load", lambda *_, **__: known[-1])
+    with Library(tmp_path / "library", first) as library:
+        library.index(photos)
+
+    with ServedLibrary(tmp_path / "library") as served:
+        assert served.search("red").total == 1
+        space = served._space
+        begun = space.model_in_use
+
+        def switch() -> Any:
+            model = begun()
+            monkeypatch.setattr(space, "model_in_use", begun)
+            known.append(second)
+            with Library(tmp_path / "library", second) as other:
+                other.index(photos)
+            return model
+
+        monkeypatch.setattr(space, "model_in_use", switch)
+        assert served.search("blue and green", min_relevance=0.0).total == 1
+        assert served.embedder.fingerprint == "2"
+        # Other weights on the disk are an error that is told, and they are not loaded for ever.
+        known.append(ColourEmbedder("one", "3"))
+        assert served.embedder.fingerprint == "2"
+
+
+def test_weights_that_nobody_indexed_are_loaded_once(
+    tmp_path: Path, photos: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paint("red.png", "red")
+    loaded: list[str] = []
+
+    def load(name: str, **_: object) -> ColourEmbedder:
+        loaded.append(name)
+        return ColourEmbedder(name, "of another file")
+
+    monkeypatch.setattr("clipsearch.models.registry.load", load)
+    with Library(tmp_path / "library", ColourEmbedder()) as library:
+        library.index(photos)
+    with ServedLibrary(tmp_path / "library") as served:
+        for _ in range(4):
+            with pytest.raises(LibraryError, match="weights of colours are not those"):
+                served.search("blue and green")
+    assert len(loaded) <= 2
+
+
+def test_note_can_be_read_by_its_owner_alone(start: Start, served: ServedLibrary) -> None:
+    start()
+    assert (served.folder / "server.json").stat().st_mode & 0o777 == 0o600
+    assert [each.name for each in served.folder.glob("*.partial")] == []
+
+
+def test_second_server_leaves_the_note_of_the_first_alone(
+    start: Start, served: ServedLibrary
+) -> None:
+    first = start()
+    second = start()
+    note = served.folder / "server.json"
+    assert json.loads(note.read_text())["url"] == first.url
+    second.stop()
+    second.close()
+    assert json.loads(note.read_text())["url"] == first.url
+    first.stop()
+    first.close()
+    assert not note.exists()
+
+
+def test_server_replaces_the_note_of_one_that_died(start: Start, served: ServedLibrary) -> None:
+    first = start()
+    note = served.folder / "server.json"
+    left = note.read_bytes()
+    first.stop()
+    first.close()
+    note.write_bytes(left)
+    assert json.loads(left)["url"] != (second := start()).url
+    assert json.loads(note.read_text())["url"] == second.url
+
+
+@contextmanager
+def stranger(answer: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str | None]]]]:
+    """A program that took the port of a server: its address, and what it was sent."""
+    seen: list[tuple[str, str | None]] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append((self.path, self.headers.get("Authorization")))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/", seen
+        finally:
+            server.shutdown()
+            thread.join(10)
+
+
+def test_stranger_at_the_address_of_the_note_learns_nothing(
+    start: Start, served: ServedLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIPSEARCH_TOKEN", TOKEN)
+    start(token=TOKEN)
+    note = served.folder / "server.json"
+    true = json.loads(note.read_text())
+    library = served.identity().library
+    health = {"library": library, "proof": "0" * 64, "model": "x", "active_model": "x"}
+    with stranger(health) as (url, seen):
+        note.write_text(json.dumps({**true, "url": url}))
+        assert remote.search(served.folder, "secret", **ASKED) is None
+        assert [path.partition("=")[0] for path, _ in seen] == ["/health?challenge"]
+        assert [token for _, token in seen] == [None]
+        seen.clear()
+        for wrong in (
+            {"url": url.replace("127.0.0.1", "localhost")},
+            {"url": url.replace("http:", "https:")},
+            {"url": url.replace("127.0.0.1", "192.0.2.1")},
+            {"url": url, "pid": 2**22 + 1},
+            {"url": url, "pid": -1},
+            {"url": url, "nonce": ""},
+        ):
+            note.write_text(json.dumps({**true, **wrong}))
+            assert remote.search(served.folder, "secret", **ASKED) is None
+        assert seen == []
+    note.write_text(json.dumps(true))
+    assert remote.search(served.folder, "red", **ASKED) is not None
+
+
+def test_server_with_another_model_is_not_asked(
+    start: Start, served: ServedLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start()
+    assert remote.search(served.folder, "red", **ASKED) is not None
+    monkeypatch.setattr(served, "model_name", lambda: "another")
+    assert remote.search(served.folder, "red", **ASKED) is None
+
+
+def test_name_of_the_model_is_known_without_loading_it(served: ServedLibrary) -> None:
+    with ServedLibrary(served.folder) as own, ServedLibrary(served.folder, "starter") as other:
+        assert (own.model_name(), other.model_name()) == ("colours", "starter")
+    assert served.model_name() == "colours"
