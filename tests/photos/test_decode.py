@@ -315,7 +315,8 @@ def wide_profile() -> bytes:
         (b"", "empty file"),
         (b"x", "not an image"),
         (b"\xff\xd8\xff\xe0", "truncated: the file ends early"),
-        (b"\xff\xd8\xff", "no pixels: the header has no usable size"),
+        # Pillow 13 finds no size in it, Pillow 12 the end of the file.
+        (b"\xff\xd8\xff", "no pixels: the header has no usable size|truncated: the file ends early"),
         (b"P5 9 x9 255 ", "corrupt: its header makes no sense"),
         (bytes(4096), "not an image: it begins with zeros only, as after a failed copy"),
         (b"<!DOCTYPE html><title>404</title>", "not an image: a web page"),
@@ -327,7 +328,7 @@ def test_says_what_is_wrong(tmp_path: Path, content: bytes, reason: str) -> None
     path = tmp_path / "a.jpg"
     path.write_bytes(content)
     error = refused(path)
-    assert error.reason == reason
+    assert error.reason in reason.split("|")
     assert not error.transient
 
 

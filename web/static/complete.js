@@ -105,8 +105,10 @@ export class Completer {
 
   async update() {
     this.turn += 1;
-    const { turn } = this;
     const word = this.wordOf(this.input);
+    // What was offered for an earlier word must not be put in the place of this one.
+    if (this.isOpen() && word.text !== this.word?.text) this.close();
+    const { turn } = this;
     const choices = word.text ? await this.offer(word.text).catch(() => []) : [];
     if (turn !== this.turn) return;
     this.choices = choices;
