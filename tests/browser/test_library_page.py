@@ -107,6 +107,25 @@ def test_a_refresh_shows_progress_and_what_came_of_it(
     assert site.library.status().photos == 12
 
 
+def test_work_is_stopped_and_goes_on_when_started_again(
+    new_page: NewPage, site: Site, paint: Paint, embedder: SlowEmbedder
+) -> None:
+    for number in range(30):  # several batches
+        paint(f"new {number}.png", (200, 8 * number, 40))
+    page = new_page(ADDRESS)
+    refresh = page.get_by_role("button", name="Look for changes").first
+    embedder.go.clear()
+    refresh.click()
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_text("Stopping…").wait_for()
+    embedder.go.set()
+    page.locator(".notice", has_text="Stopped; start it again to go on.").wait_for()
+    assert 3 < site.library.status().photos < 33
+    refresh.click()
+    page.locator(".notice-done", has_text="added").wait_for()
+    photos_are(page, 33)
+
+
 def test_progress_is_still_there_after_looking_elsewhere(
     new_page: NewPage, site: Site, paint: Paint, embedder: SlowEmbedder
 ) -> None:

@@ -94,6 +94,19 @@ export function jobPanel({ kinds, label, stages, unit = "photo", ending, onState
   let shown = null;
   let bar = null;
   let samples = [];
+  let stopping = false;
+
+  /** Stop a job at its next step. */
+  async function stop(job) {
+    stopping = true;
+    bar.update({ text: "Stopping…" });
+    try {
+      await api(`/api/jobs/${job.id}/stop`, { json: {} });
+    } catch (error) {
+      if (error.name !== "ApiError") throw error;
+      stopping = false; // it had ended already
+    }
+  }
 
   function onJob(job) {
     if (!kinds.includes(job.kind)) return;
@@ -110,13 +123,15 @@ export function jobPanel({ kinds, label, stages, unit = "photo", ending, onState
   }
 
   function begin() {
-    bar = progressBar(label);
+    bar = progressBar(label, { onStop: () => stop(shown) });
     samples = [];
+    stopping = false;
     element.replaceChildren(h("div", { class: "card" }, bar.element));
     onState?.(true);
   }
 
   function step(job) {
+    if (stopping) return;
     if (job.state === "waiting") {
       bar.update({ text: "Waiting for the work before it…" });
       return;
@@ -150,6 +165,11 @@ export function jobPanel({ kinds, label, stages, unit = "photo", ending, onState
   function end(job) {
     bar = null;
     onState?.(false);
+    if (job.state === "failed" && stopping) {
+      element.replaceChildren(h("p", { class: "notice" }, sentence(job.error)));
+      announce(sentence(job.error));
+      return;
+    }
     if (job.state === "failed") {
       element.replaceChildren(h("p", { class: "notice notice-error", role: "alert" }, sentence(job.error)));
       return;
