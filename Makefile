@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint types bench screenshots clean
+.PHONY: demo test lint types bench faults soak fuzz audit screenshots clean
 
 # Each stamp is an installation of the project with one extra, made again when pyproject changes.
 .venv/%.stamp: pyproject.toml
@@ -25,10 +25,24 @@ lint: .venv/lint.stamp
 types: .venv/test.stamp .venv/types.stamp
 	$(BIN)/mypy
 
+# ARGS="--short" is a minute or two, "--install" fetches rclip to be compared with.
 bench: .venv/test.stamp
-	for script in tests/benchmarks/*.py; do \
-		$(BIN)/python -m tests.benchmarks.$$(basename $$script .py) || exit 1; \
-	done
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+# ARGS="--short" is a minute or two; "--seed 7 --only WORD" repeats one fault.
+faults: .venv/test.stamp
+	$(BIN)/python -m tests.faults $(ARGS)
+
+soak: .venv/test.stamp
+	$(BIN)/python -m tests.benchmarks.service_soak $(ARGS)
+
+fuzz: .venv/fuzz.stamp
+	$(BIN)/python -m tests.fuzz $(or $(ARGS),decode --minutes 60)
+
+# Asks a database of known faults in packages, which has to be reachable.
+audit: .venv/test.stamp
+	$(BIN)/python -m pip install --quiet pip-audit==2.10.1
+	$(BIN)/python -m pip_audit --skip-editable
 
 screenshots: .venv/test.stamp
 	$(BIN)/python -m tests.browser.screenshots screenshots

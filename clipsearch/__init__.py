@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from clipsearch.models.embedder import Embedder
     from clipsearch.records import (
         AltText,
+        Backup,
         Caption,
         CaptionReport,
         Classification,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         Progress,
         Proposal,
         RankedCaptions,
+        Restored,
         Run,
         SavedSearch,
         ScoredLabel,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AltText",
+    "Backup",
     "Caption",
     "CaptionReport",
     "Classification",
@@ -68,6 +71,7 @@ __all__ = [
     "Progress",
     "Proposal",
     "RankedCaptions",
+    "Restored",
     "Run",
     "SavedSearch",
     "ScoredLabel",

@@ -16,7 +16,13 @@ class Settings:
     max_pixels: int | None = None
     """Pixels of the largest photo that is decoded."""
     threads: int | None = None
-    """Threads that read and decode photos ahead of the model."""
+    """Photos that are read and decoded at a time, ahead of the model."""
+    decode_memory: int = 2 << 30
+    """Bytes of memory (address space) of each process that decodes photos."""
+    decode_seconds: int = 60
+    """Seconds that the decoding of one photo may compute; five times that, if a disk is slow."""
+    backups: bool = True
+    """Whether the catalogue is copied aside before something that loses data."""
 
 
 def default_library() -> Path:

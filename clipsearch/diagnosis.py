@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import platform
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipsearch.errors import ClipsearchError
+from clipsearch.catalog.faults import damaged
+from clipsearch.errors import ClipsearchError, LibraryError
 
 if TYPE_CHECKING:
     from clipsearch.library import Library
@@ -35,16 +36,44 @@ class Finding:
     detail: str
 
 
-def examine(library: Library) -> Iterator[Finding]:
-    """Yield one finding after another; none of the checks changes anything."""
+def examine(open_library: Callable[[], Library]) -> Iterator[Finding]:
+    """Yield one finding after another; none of the checks changes anything.
+
+    A library that cannot be opened is a finding, too.
+    """
+    yield from _installation()
+    try:
+        library = open_library()
+    except LibraryError as error:
+        yield from _models(None)
+        yield Finding("library", False, str(error))
+        return
+    with library:
+        yield from _models(library)
+        yield from _library(library)
+
+
+def _installation() -> Iterator[Finding]:
     yield Finding("Python", True, f"{platform.python_version()} on {platform.platform()}")
     for package in _PACKAGES:
         yield _package(package)
     yield _sqlite()
     yield from _photo_formats()
-    yield from _models(library)
-    yield _catalogue(library)
-    for root in library.status().roots:
+
+
+def _library(library: Library) -> Iterator[Finding]:
+    try:
+        found = _catalogue(library)
+        yield found
+        wrong = [] if not found.ok else list(library.faults())
+        for each in wrong:
+            yield Finding("library", False, each)
+        yield from _backups(library)
+        roots = library.status().roots
+    except LibraryError as error:
+        yield Finding("library", False, str(error))
+        return
+    for root in roots:
         there = Path(root).is_dir()
         yield Finding("root", there, root if there else f"{root} cannot be reached; is it mounted?")
 
@@ -72,7 +101,7 @@ def _photo_formats() -> Iterator[Finding]:
     yield Finding("format heic", heif.ok, "readable" if heif.ok else heif.detail)
 
 
-def _models(library: Library) -> Iterator[Finding]:
+def _models(library: Library | None) -> Iterator[Finding]:
     from clipsearch.models import registry, runtime
 
     device = runtime.choose_device()
@@ -87,7 +116,12 @@ def _models(library: Library) -> Iterator[Finding]:
     cached = registry.recommended_is_cached()
     where = "in the cache" if cached else "not in the cache; it is fetched when first used"
     yield Finding("recommended model", True, f"{registry.RECOMMENDED}: {where}")
-    own = library.status().model
+    if library is None:
+        return
+    try:
+        own = library.status().model
+    except LibraryError:  # a finding about the library says it
+        return
     if own not in {None, registry.STARTER}:
         try:
             yield Finding("library's model", True, f"{library.embedder.name} loads")
@@ -96,7 +130,15 @@ def _models(library: Library) -> Iterator[Finding]:
 
 
 def _catalogue(library: Library) -> Finding:
-    fault = library.fault()
+    if fault := library.fault():
+        return Finding("library", False, str(damaged(library.folder / "catalog.db", fault)))
     status = library.status()
     detail = f"{library.folder}, {status.photos} photos, {status.skipped} skipped"
-    return Finding("library", fault is None, detail if fault is None else f"{detail}: {fault}")
+    return Finding("library", True, detail)
+
+
+def _backups(library: Library) -> Iterator[Finding]:
+    if found := library.backups():
+        size = sum(each.size for each in found) / 1e6
+        made = found[-1].made_at[:16].replace("T", " ")
+        yield Finding("backups", True, f"{len(found)}, {size:.1f} MB, the last of {made} UTC")

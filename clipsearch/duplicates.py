@@ -44,6 +44,7 @@ from clipsearch.catalog.pictures import Copy
 from clipsearch.config import Settings
 from clipsearch.errors import PhotoError
 from clipsearch.photos import decode, picturehash
+from clipsearch.photos.decode import OpenPhoto
 from clipsearch.records import OnProgress, Progress, Skipped, ignore_progress
 
 NEAR_BITS = 8
@@ -89,6 +90,7 @@ def find(
     catalog: Catalog,
     model: Model,
     *,
+    open_photo: OpenPhoto,
     settings: Settings,
     similarity: float | None = None,
     identical: bool = False,
@@ -104,11 +106,11 @@ def find(
     no longer there must not count as the copy to keep. Photos that were indexed without a hash
     are opened once.
 
-    Raises: LibraryError.
+    Raises: LibraryError, DecoderError.
     """
     skipped: dict[str, str] = {}
     if similarity is None and not identical:
-        _hash_missing(catalog, settings, skipped, on_progress)
+        _hash_missing(catalog, open_photo, settings, skipped, on_progress)
     with catalog.read() as db:
         contents = _contents(pictures.best_first(db))
         there = _presence(contents, skipped)
@@ -330,6 +332,7 @@ class _Lists:
 
 def _hash_missing(
     catalog: Catalog,
+    open_photo: OpenPhoto,
     settings: Settings,
     skipped: dict[str, str],
     on_progress: OnProgress,
@@ -342,7 +345,7 @@ def _hash_missing(
     max_pixels = decode.limit_of(settings.max_pixels)
 
     def hashed(item: tuple[bytes, list[str]]) -> tuple[int | None, dict[str, str]]:
-        return _hash_of(*item, max_pixels)
+        return _hash_of(*item, max_pixels, open_photo)
 
     on_progress(Progress("hash", 0, len(missing)))
     with ThreadPoolExecutor(settings.threads or os.cpu_count() or 2) as pool:
@@ -359,17 +362,17 @@ def _hash_missing(
 
 
 def _hash_of(
-    content: bytes, paths: Sequence[str], max_pixels: int
+    content: bytes, paths: Sequence[str], max_pixels: int, open_photo: OpenPhoto
 ) -> tuple[int | None, dict[str, str]]:
     """Hash the picture of a content, from the first of its files that can be read."""
     failed: dict[str, str] = {}
     for path in paths:
         try:
-            decoded = decode.open_photo(path, size=_HASHED_AT, max_pixels=max_pixels)
+            decoded = open_photo(path, size=_HASHED_AT, max_pixels=max_pixels, hashed=True)
         except PhotoError as error:
             failed[path] = error.reason
             continue
         if decoded.content_hash == content:
-            return picturehash.picture_hash(decoded.image), {}
+            return decoded.picture_hash, {}
         failed[path] = _CHANGED
     return None, failed

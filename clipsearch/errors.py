@@ -5,10 +5,13 @@ ClipsearchError                 one sentence: what happened, to which file, what
     UnknownModelError           no model has that name; the message offers the nearest names
     WeightsError                weights are missing, damaged or belong to another architecture
   PhotoError                    a photo cannot be read; has `path` and `reason`
+  DecoderError                  no process can be started that decodes photos
   PhotoNotFoundError            the library has no such photo
   LibraryError                  the library cannot be opened or changed
     ForeignDatabaseError        the file is no clipsearch catalogue, or a newer version wrote it
     LibraryBusyError            another process is indexing the library
+    DamagedLibraryError         the catalogue is damaged or lost; the message says how to repair it
+    ReadOnlyLibraryError        the library lies where nothing may be written
   QueryError                    a query cannot be understood; has `position`
   TextError                     labels, captions or templates cannot be used
     VocabularyError             a vocabulary cannot be read
@@ -50,6 +53,10 @@ class PhotoError(ClipsearchError):
         self.transient = transient
 
 
+class DecoderError(ClipsearchError):
+    """No process can be started that decodes photos; it is not a photo that is to blame."""
+
+
 class PhotoNotFoundError(ClipsearchError):
     """The library has no such photo."""
 
@@ -62,8 +69,20 @@ class ForeignDatabaseError(LibraryError):
     """The file is no clipsearch catalogue, or a newer version wrote it."""
 
 
+class DamagedIndexError(LibraryError):
+    """A part of the index file is not what was written; the index is made anew for the next."""
+
+
 class LibraryBusyError(LibraryError):
     """Another process is changing the library."""
+
+
+class DamagedLibraryError(LibraryError):
+    """The catalogue is damaged or lost; the message says how to repair it."""
+
+
+class ReadOnlyLibraryError(LibraryError):
+    """The library lies where nothing may be written."""
 
 
 class TextError(ClipsearchError):

@@ -353,10 +353,57 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
+class Backup:
+    """A copy of a catalogue: `kind` is what it was made before, or `hand`; `size` in bytes."""
+
+    path: str
+    made_at: str
+    kind: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore did: `kept` is the backup of what was there, `damaged` where it lies else."""
+
+    source: str
+    photos: int
+    kept: str | None
+    damaged: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Salvaged:
+    """What could be read out of a damaged catalogue and was not in the backup."""
+
+    roots: int = 0
+    photos: int = 0
+    tags: int = 0
+    alt_texts: int = 0
+    searches: int = 0
+    unreadable: tuple[str, ...] = ()
+    """Tables that could not be read to the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """What a repair did: the backup it took, if there was one, and what it could add to it.
+
+    `complete` where only indexes were damaged: nothing is lost, and no backup was needed.
+    """
+
+    backup: Backup | None
+    photos: int
+    damaged: str | None
+    salvaged: Salvaged
+    complete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How far a long job is: `done` of `total` units of `stage`."""
 
-    stage: Literal["walk", "embed", "labels", "tag", "hash", "compare"]
+    stage: Literal["walk", "embed", "labels", "tag", "hash", "compare", "copy", "check"]
     done: int
     total: int | None = None
 

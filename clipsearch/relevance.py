@@ -229,8 +229,21 @@ def hubs(backdrop: Backdrop, photos: NDArray[np.floating]) -> Scores:
 
     No photo is believed to be more or less of a hub than any of the sample: see `lowest_cosine`.
     """
+    return hubs_of(backdrop, background_cosines(backdrop, photos))
+
+
+def background_cosines(backdrop: Backdrop, photos: NDArray[np.floating]) -> Scores:
+    """Return the cosines of photos, (k, d), with the background, (k,).
+
+    They depend on nothing but the photo and the neutral sentences.
+    """
+    return _dot(photos, backdrop.bank)
+
+
+def hubs_of(backdrop: Backdrop, cosines: Scores) -> Scores:
+    """Return what `hubs` does, from cosines of photos with the background, (k,)."""
     seen = backdrop.hubs
-    return np.clip(_dot(photos, backdrop.bank), seen.min(), seen.max()) - backdrop.level
+    return np.clip(cosines, seen.min(), seen.max()) - backdrop.level
 
 
 def relevance(judge: Judge, cosines: Scores, hubs: Scores) -> Scores:

@@ -12,8 +12,8 @@ from clipsearch import relevance
 from clipsearch.errors import QueryError
 from clipsearch.query import Query, Term
 from clipsearch.records import Contribution
-from clipsearch.relevance import Judge
-from clipsearch.vectors import ROUNDING, VectorIndex
+from clipsearch.relevance import Backdrop, Judge
+from clipsearch.vectors import VectorIndex
 
 Vector = NDArray[np.float32]
 Ids = NDArray[np.int64]
@@ -49,15 +49,30 @@ class Target:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hubs:
-    """How much nearer than others each photo is to neutral sentences: `ids` ascending, `values`."""
+    """How much nearer than others each photo is to neutral sentences.
 
-    ids: Ids
-    values: NDArray[np.float64]
+    `tables` are ids ascending and their cosines with the background, the latest table first.
+    """
+
+    scene: Backdrop
+    tables: tuple[tuple[Ids, Vector | NDArray[np.float64]], ...]
 
     def of(self, ids: Ids) -> NDArray[np.float64]:
-        """Return the values of some photos, in their order."""
-        found: NDArray[np.float64] = self.values[np.searchsorted(self.ids, ids)]
-        return found
+        """Return the values of some photos, in their order.
+
+        Raises: KeyError for a photo that is in no table.
+        """
+        found = np.empty(len(ids))
+        missing = np.ones(len(ids), bool)
+        for known, cosines in self.tables:
+            rows = np.searchsorted(known, ids)
+            held = missing & (rows < len(known))
+            held[held] = known[rows[held]] == ids[held]
+            found[held] = cosines[rows[held]]
+            missing &= ~held
+        if missing.any():
+            raise KeyError(int(ids[missing][0]))
+        return relevance.hubs_of(self.scene, found)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,18 +186,29 @@ def nearest(
     k: int,
     offset: int = 0,
     among: Ids | None = None,
+    without: Ids | None = None,
     copies: Copies | None = None,
     yardstick: Yardstick | None = None,
 ) -> Ranking:
     """Rank by cosine alone and return the photos from rank `offset` on, at most `k`.
 
-    With `among`, only those photos take part; of `copies` one, that with the lowest id.
+    With `among`, only those photos take part, and never those of `without`; of `copies` one,
+    that with the lowest id.
     """
-    if copies is not None and len(copies.ids):
-        among = index.ids if among is None else among
-        among = among[first_of_copies(among, copies)]
-    total = len(index) if among is None else int(np.isin(among, index.ids).sum())
-    found = index.nearest(vector, k, among, offset=offset)
+    left_out = np.zeros(0, np.int64) if without is None else index.held(without)
+    if among is not None:
+        among = index.held(among)
+        among = among[np.isin(among, left_out, invert=True)]
+        if copies is not None and len(copies.ids):
+            among = among[first_of_copies(among, copies)]
+        total = len(among)
+    else:
+        if copies is not None and len(copies.ids):
+            held = index.held(copies.ids)
+            held = held[np.isin(held, left_out, invert=True)]
+            left_out = np.union1d(left_out, held[~first_of_copies(held, copies)])
+        total = len(index) - len(left_out)
+    found = index.nearest(vector, k, among, without=left_out, offset=offset)
     ids = np.array([photo_id for photo_id, _ in found], np.int64)
     scores = np.array([score for _, score in found], np.float32)
     return judged(Ranking(ids, scores, None, np.zeros(len(ids), bool), total), index, yardstick)
@@ -219,7 +245,7 @@ def answering(
     is_named = np.isin(ids, named)
     is_relevant = np.ones(len(ids), bool) if relevant is None else np.isin(ids, relevant)
     places = fused(is_relevant, is_named) if len(named) else np.flatnonzero(is_relevant)
-    looked_at = len(index) if among is None else int(np.isin(among, index.ids).sum())
+    looked_at = len(index) if among is None else len(index.held(among))
     cut = looked_at - len(places)
     if copies is not None and len(copies.ids):
         places = places[first_of_copies(ids[places], copies)]
@@ -233,10 +259,9 @@ def _relevant(
 
     They come as an index ranks them.
     """
-    near, roughly = index.near(yardstick.vector, among)
     lowest = relevance.lowest_cosine(yardstick.judge, least)
-    maybe = roughly >= lowest - ROUNDING
-    maybe[maybe] = yardstick.relevance(near[maybe], roughly[maybe] + ROUNDING) >= least
+    near, roughly = index.near(yardstick.vector, among, above=lowest)
+    maybe = yardstick.relevance(near, roughly + np.float32(index.slack)) >= least
     ids, cosines = index.cosines(yardstick.vector, near[maybe])
     keep = yardstick.relevance(ids, cosines) >= least
     return ids[keep], cosines[keep]

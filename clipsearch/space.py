@@ -16,13 +16,20 @@ from clipsearch.catalog import Catalog, archive, facets, photos, texts, vectors
 from clipsearch.catalog.archive import Model
 from clipsearch.catalog.facets import Columns
 from clipsearch.config import Settings
-from clipsearch.errors import LibraryBusyError, LibraryError, PhotoNotFoundError
+from clipsearch.errors import (
+    LibraryBusyError,
+    LibraryError,
+    PhotoNotFoundError,
+    ReadOnlyLibraryError,
+)
 from clipsearch.searching import Copies, Hubs
+from clipsearch.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from clipsearch.models.embedder import Embedder
-    from clipsearch.relevance import Backdrop
+    from clipsearch.relevance import Backdrop, Scores
     from clipsearch.vectors import VectorIndex
+    from clipsearch.vectors.rows import Part
 
 Vector = NDArray[np.float32]
 AnyPhoto = int | str | os.PathLike[str]
@@ -53,14 +60,16 @@ class Space:
         self._settings = settings
         self._on_notice = on_notice
         self._lock = threading.RLock()
-        self._index: tuple[tuple[str, int, int], VectorIndex] | None = None
+        self._upkeep = Upkeep(folder / "vectors", catalog, on_notice=on_notice)
         self._copies: tuple[tuple[str, int], Copies] | None = None
         self._columns: tuple[tuple[str, int, int], Columns] | None = None
         self._backdrop: tuple[VectorIndex, Backdrop, Hubs] | None = None
+        self._hubs: tuple[Part, Scores] | None = None
 
     def close(self) -> None:
         """Let go of model and index."""
-        self._embedder = self._index = self._copies = self._columns = self._backdrop = None
+        self._upkeep.close()
+        self._embedder = self._copies = self._columns = self._backdrop = self._hubs = None
 
     @property
     def embedder(self) -> Embedder:
@@ -112,32 +121,15 @@ class Space:
         return embedder
 
     def index(self, model: Model) -> VectorIndex:
-        """Return the index of the present revision: kept, read from its file, or built."""
-        from clipsearch.vectors import VectorIndex
+        """Return the index of the present vectors; it never changes.
 
-        with self._lock, self._catalog.read() as db:
-            key = (*archive.identity(db), model.id)
-            if self._index and self._index[0] == key:
-                return self._index[1]
-            folder = self._folder / "vectors"
-            file = folder / f"{key[0][:12]}-{model.id}-{key[1]}.index"
-            try:
-                index = VectorIndex.load(file, model.dimensions)
-            except LibraryError:  # absent, stale or damaged: derived again from the truth
-                index = VectorIndex(*vectors.all_of(db, model.id, model.dimensions))
-                self._keep(index, file, f"*-{model.id}-*.index*")
-            self._index = (key, index)
-            return index
+        Raises: LibraryError.
+        """
+        return self._upkeep.index(model)
 
-    def _keep(self, index: VectorIndex, file: Path, pattern: str) -> None:
-        """Write the index for the next time; a search does not fail because it cannot be kept."""
-        try:
-            index.save(file)
-            for old in file.parent.glob(pattern):
-                if old != file:
-                    old.unlink(missing_ok=True)
-        except OSError as error:
-            self._on_notice(f"{file}: the index cannot be kept ({error.strerror}); searches work")
+    def forget_index(self) -> None:
+        """Drop an index whose file is damaged; the next one is made from the catalogue."""
+        self._upkeep.forget()
 
     def copies(self) -> Copies:
         """Return the photos of the present revision that share their content with another."""
@@ -162,17 +154,21 @@ class Space:
         """
         with self._lock:
             if self._backdrop is None or self._backdrop[0] is not index:
-                step = max(1, -(-len(index) // SAMPLE))
-                scene = relevance.backdrop(
-                    index.vectors(index.ids[::step]),
-                    self.texts(model, prompts.background()),
-                    relevance.coefficients(model.name),
-                )
-                values = [
-                    relevance.hubs(scene, index.vectors(index.ids[start : start + SAMPLE]))
-                    for start in range(0, len(index), SAMPLE)
-                ]
-                self._backdrop = (index, scene, Hubs(index.ids, np.concatenate(values)))
+                known = self._backdrop
+                if known and known[0].base is index.base and not index.is_exact:
+                    scene = known[1]  # of so many photos, a few more change nothing
+                else:
+                    scene = relevance.backdrop(
+                        index.sample(SAMPLE),
+                        self.texts(model, prompts.background()),
+                        relevance.coefficients(model.name),
+                    )
+                if self._hubs is None or self._hubs[0] is not index.base:
+                    self._hubs = (index.base, _background_cosines(scene, index.base))
+                tables = [(index.base.ids, self._hubs[1])]
+                if index.tail is not None:
+                    tables.insert(0, (index.tail.ids, _background_cosines(scene, index.tail)))
+                self._backdrop = (index, scene, Hubs(scene, tuple(tables)))
             return self._backdrop[1:]
 
     def texts(self, model: Model, wanted: Sequence[str]) -> Vector:
@@ -188,7 +184,8 @@ class Space:
             try:
                 with self._catalog.write(wait=0.1) as db:
                     texts.keep(db, model.id, fresh)
-            except LibraryBusyError as error:  # an indexer writes: the answer need not wait for it
+            # An indexer writes, or nobody may: the answer does not depend on it.
+            except (LibraryBusyError, ReadOnlyLibraryError) as error:
                 self._on_notice(f"the text is not remembered: {error}")
         return np.array([found[text] for text in wanted], np.float32).reshape(
             len(wanted), model.dimensions
@@ -272,6 +269,19 @@ class Space:
         if choice.reason:
             self._on_notice(choice.reason)
         return choice.name
+
+
+def _background_cosines(scene: Backdrop, part: Part) -> Scores:
+    """Return how near the photos of a part are to neutral sentences, (n,)."""
+    from clipsearch.vectors.clustered import ClusteredPart
+
+    if isinstance(part, ClusteredPart):  # to read a million vectors would take seconds
+        return part.rough(scene.bank.astype(np.float32)).astype(np.float64)
+    values = np.empty(len(part.ids))
+    for start in range(0, len(values), SAMPLE):
+        rows = np.arange(start, min(start + SAMPLE, len(values)))
+        values[rows] = relevance.background_cosines(scene, part.stored(rows))
+    return values
 
 
 def embed_file(embedder: Embedder, photo: AnyPhoto, settings: Settings) -> Vector:

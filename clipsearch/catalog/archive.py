@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlite_utils import Database
 
+from clipsearch.catalog import faults
 from clipsearch.catalog.database import now
 from clipsearch.records import Status
 
@@ -33,6 +34,12 @@ class Root:
 def identity(db: Database) -> tuple[str, int]:
     """Return the library's uuid and revision."""
     row = db.execute("select uuid, revision from archive").fetchone()
+    return row[0], row[1]
+
+
+def embedded(db: Database) -> tuple[str, int]:
+    """Return the library's uuid and the number that moves with every change of vectors alone."""
+    row = db.execute("select uuid, embedded from archive").fetchone()
     return row[0], row[1]
 
 
@@ -154,11 +161,7 @@ def remove_root(db: Database, root_id: int) -> None:
 
 def fault(db: Database) -> str | None:
     """Return the first thing that SQLite's own checks find wrong."""
-    found: str = db.execute("pragma integrity_check(1)").fetchone()[0]
-    if found != "ok":
-        return found
-    orphan = db.execute("pragma foreign_key_check").fetchone()
-    return f"a row of {orphan[0]} refers to nothing" if orphan else None
+    return faults.fault(db.conn)
 
 
 def status(db: Database) -> Status:

@@ -6,22 +6,21 @@ import os
 import sqlite3
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from weakref import WeakSet
 
-from sqlite_utils import Database, Migrations
+from sqlite_utils import Database
 
-from clipsearch import resources
-from clipsearch.catalog import names
-from clipsearch.errors import ForeignDatabaseError, LibraryBusyError, LibraryError
+from clipsearch.catalog import backups, faults, names, schema
+from clipsearch.errors import DamagedLibraryError, LibraryError, ReadOnlyLibraryError
 
-APPLICATION_ID = 0x436C6950  # "CliP", https://sqlite.org/pragma.html#pragma_application_id
 BUSY_SECONDS = 30.0
-KEPT_BACKUPS = 5
+PAGE_BYTES = 8192
+
+_State = tuple[int, ...]
 
 
 class Catalog:
@@ -38,8 +37,9 @@ class Catalog:
         self._closed = False
         self._at_work: set[int] = set()  # threads inside a transaction
         self._idle = threading.Condition(self._lock)
-        with _translated(path):
-            _migrate(self._database(), path)
+        self._ready: _State = ()  # the file that is known to be ours and up to date
+        with self._translated():
+            self._database()
 
     @contextmanager
     def read(self) -> Iterator[Database]:
@@ -68,22 +68,44 @@ class Catalog:
                 connection.database.close()
             self._open.clear()
 
+    def release(self) -> None:
+        """Let go of the file, once no thread is at work; the next question opens it again."""
+        with self._idle:
+            self._idle.wait_for(lambda: not self._at_work, BUSY_SECONDS)
+            for connection in list(self._open):
+                connection.database.close()
+                connection.state = ()
+            self._open.clear()
+
     @contextmanager
     def _transaction(self, begin: str, wait: float = BUSY_SECONDS) -> Iterator[Database]:
-        with _translated(self.path):
-            database = self._database()
-            if database.conn.in_transaction:  # a nested block joins its outer one
-                yield database
+        with self._translated():
+            own: _Connection | None = getattr(self._local, "connection", None)
+            if own is not None and own.state and own.database.conn.in_transaction:
+                yield own.database  # a nested block joins its outer one
                 return
             with self._working():
-                database.execute(f"pragma busy_timeout = {round(wait * 1000)}")
-                database.execute(begin)
+                database = self._begun(begin, wait)
                 try:
                     yield database
                 except BaseException:
                     database.rollback()
                     raise
                 database.commit()
+
+    def _begun(self, begin: str, wait: float) -> Database:
+        """Begin a transaction on the file that lies at the path now."""
+        while True:
+            database = self._database()
+            database.execute(f"pragma busy_timeout = {round(wait * 1000)}")
+            database.execute(begin)
+            # A repair may have put another file there while this one was opened or waited for.
+            if self._local.connection.is_current():
+                return database
+            database.rollback()
+
+    def _translated(self) -> AbstractContextManager[None]:
+        return faults.translated(self.path, BUSY_SECONDS)
 
     @contextmanager
     def _working(self) -> Iterator[None]:
@@ -105,28 +127,84 @@ class Catalog:
     def _database(self) -> Database:
         self._refuse_closed()
         connection: _Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            with self._lock:
-                connection = _Connection(self.path)
-                self._open.add(connection)
-            self._local.connection = connection
+        if connection is not None and connection.is_current():
+            return connection.database
+        with self._lock:
+            if connection is not None:
+                self._open.discard(connection)
+                connection.database.close()
+            if self._ready and not self.path.exists():  # SQLite would make an empty one
+                raise DamagedLibraryError(f"{self.path}: the catalogue is gone; {faults.REPAIR}")
+            self._local.connection = connection = _Connection(self.path, self._ready)
+            self._ready = connection.state
+            self._open.add(connection)
         return connection.database
 
 
 class _Connection:
-    """A connection that is closed when the thread that it belongs to ends."""
+    """A connection that is closed when the thread that it belongs to ends.
 
-    def __init__(self, path: Path) -> None:
-        self.database = _connect(path)
+    `state` says which file it reads. SQLite itself goes on with a file that was moved away, or
+    replaced by another, as if nothing had happened: what is written there is lost.
+    """
+
+    def __init__(self, path: Path, ready: _State) -> None:
+        self.path = path
+        self.is_frozen = False
+        try:
+            self._open(ready)
+        except sqlite3.OperationalError:
+            if os.access(path.parent, os.W_OK) or not path.is_file():
+                raise
+            self._open_frozen()
+        self.state = self._seen()
 
     def __del__(self) -> None:
         if hasattr(self, "database"):
             self.database.close()
 
+    def is_current(self) -> bool:
+        """Tell whether the file at the path is still the one that was opened."""
+        return bool(self.state) and self._seen() == self.state
 
-def _connect(path: Path) -> Database:
-    # One thread uses a connection; only close() comes from another one.
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
+    def _seen(self) -> _State:
+        try:
+            found = self.path.stat()
+        except OSError:
+            return ()
+        file = (found.st_dev, found.st_ino)
+        # Without locks, SQLite does not see what somebody else changes in the file.
+        return (*file, found.st_size, found.st_mtime_ns) if self.is_frozen else file
+
+    def _open(self, ready: _State) -> None:
+        # One thread uses a connection; only close() comes from another one.
+        connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, check_same_thread=False)
+        try:
+            self.database = _connect(connection)
+            if self._seen() != ready:
+                _migrate(self.database, self.path)
+                _use_write_ahead_log(self.database)
+        except BaseException:
+            connection.close()
+            raise
+
+    def _open_frozen(self) -> None:
+        """Open a catalogue that lies where nothing may be written."""
+        if not faults.is_frozen(self.path):
+            raise ReadOnlyLibraryError(
+                f"{self.path}: the library lies where nothing may be written, and its last changes "
+                "are still in a file beside; open it once where it can be written to"
+            )
+        self.is_frozen = True
+        self.database = _connect(faults.frozen(self.path))
+        if schema.pending(self.database, self.path):
+            raise ReadOnlyLibraryError(
+                f"{self.path}: an earlier clipsearch wrote this catalogue, and it cannot be "
+                "brought up to date where nothing may be written; copy the library elsewhere"
+            )
+
+
+def _connect(connection: sqlite3.Connection) -> Database:
     database = Database(connection, execute_plugins=False)
     connection.create_function("fold", 1, names.fold, deterministic=True)
     database.execute("pragma foreign_keys = on")
@@ -136,31 +214,25 @@ def _connect(path: Path) -> Database:
 
 
 def _migrate(database: Database, path: Path) -> None:
-    migrations = _migrations()
     database.execute("begin")  # one snapshot: another process may be creating the file just now
     try:
-        _refuse_foreign(database, path, migrations)
-        is_behind = bool(migrations.pending(database))
+        is_behind = schema.pending(database, path) is not None
     finally:
         database.rollback()
     if is_behind:
+        # Only of effect in an empty file. Three vectors of 1 KiB fill a page of 4 KiB, and leave a
+        # quarter of it unused; seven fill one of 8 KiB.
+        database.execute(f"pragma page_size = {PAGE_BYTES}")
         # `begin immediate` first: two processes on a fresh file must not both create it.
         database.execute("begin immediate")
         try:
-            _refuse_foreign(database, path, migrations)
-            if pending := migrations.pending(database):
-                _back_up(database, path, before=pending[0].name)
-                migrations.apply(database)
-                database.execute(
-                    "insert or ignore into archive (id, uuid, created_at) values (1, ?, ?)",
-                    [uuid.uuid4().hex, now()],
-                )
-                database.execute(f"pragma application_id = {APPLICATION_ID}")
+            if first := schema.pending(database, path):
+                backups.automatic(path, first)
+                schema.bring_up_to_date(database)
             database.commit()
         except BaseException:
             database.rollback()
             raise
-    _use_write_ahead_log(database)
 
 
 def _use_write_ahead_log(database: Database) -> None:
@@ -178,103 +250,6 @@ def _use_write_ahead_log(database: Database) -> None:
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
-
-
-def _scripts() -> list[Path]:
-    return sorted(resources.folder("migrations").glob("[0-9]*.sql"))
-
-
-def _migrations() -> Migrations:
-    migrations = Migrations("clipsearch")
-    for file in _scripts():
-        migrations(name=file.stem)(_migration(file.read_text(encoding="utf-8")))
-    return migrations
-
-
-def _migration(sql: str) -> Callable[[Database], None]:
-    def migrate(db: Database, /) -> None:
-        db.executescript(sql)
-
-    return migrate
-
-
-def _refuse_foreign(database: Database, path: Path, migrations: Migrations) -> None:
-    tables = set(database.table_names())
-    application = database.execute("pragma application_id").fetchone()[0]
-    if not tables and application == 0:
-        return
-    if application != APPLICATION_ID or "archive" not in tables:
-        raise ForeignDatabaseError(
-            f"{path}: this database is no clipsearch catalogue; "
-            "choose another folder with --library"
-        )
-    known = {file.stem for file in _scripts()}
-    if newer := [step.name for step in migrations.applied(database) if step.name not in known]:
-        raise ForeignDatabaseError(
-            f"{path}: a newer clipsearch wrote this catalogue ({newer[-1]}); "
-            "upgrade clipsearch to open it"
-        )
-
-
-def _back_up(database: Database, path: Path, *, before: str) -> None:
-    """Copy a catalogue that has rows aside; the caller holds the write lock."""
-    if (
-        "photo" not in database.table_names()
-        or not database.execute("select exists (select 1 from photo)").fetchone()[0]
-    ):
-        return
-    folder = path.parent / "backups"
-    folder.mkdir(exist_ok=True)
-    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    target = folder / f"catalog-{stamp}-before-{before}.db"
-    partial = target.with_suffix(".partial")
-    reader = sqlite3.connect(path, timeout=BUSY_SECONDS)
-    writer = sqlite3.connect(partial)
-    try:
-        reader.backup(writer)
-    finally:
-        writer.close()
-        reader.close()
-    os.replace(partial, target)  # noqa: PTH105 - atomic on every platform
-    for old in sorted(folder.glob("catalog-*.db"))[:-KEPT_BACKUPS]:
-        old.unlink()
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """Turn the errors of sqlite3 into sentences: the only place that does."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        text = str(error)
-        if "locked" in text or "busy" in text:
-            raise LibraryBusyError(
-                f"{path}: another program has kept the catalogue locked for "
-                f"{BUSY_SECONDS:.0f} seconds; try again when it is done"
-            ) from error
-        if "readonly" in text:
-            raise LibraryError(
-                f"{path}: the library cannot be written to; check its permissions"
-            ) from error
-        if "disk is full" in text or "disk I/O" in text:
-            raise LibraryError(f"{path}: {text}; free some space and run again") from error
-        if "unable to open" in text:
-            raise LibraryError(f"{path}: cannot be opened; check that its folder exists") from error
-        raise LibraryError(f"{path}: {text}") from error
-    except sqlite3.IntegrityError as error:
-        raise LibraryError(
-            f"{path}: another program changed the library meanwhile; run the command again"
-        ) from error
-    except sqlite3.ProgrammingError as error:
-        raise LibraryError(f"{path}: the library is closed") from error
-    except sqlite3.DatabaseError as error:
-        if "not a database" in str(error):
-            raise ForeignDatabaseError(
-                f"{path}: this file is no database; choose another folder with --library"
-            ) from error
-        raise LibraryError(
-            f"{path}: the catalogue is damaged ({error}); restore a copy from backups/"
-        ) from error
 
 
 def now() -> str:

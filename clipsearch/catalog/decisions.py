@@ -1,6 +1,8 @@
-"""Take back what a person decided about the alt text of a photo."""
+"""What people decided about photos: how much there is, and how it is taken back."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from sqlite_utils import Database
 
@@ -12,3 +14,19 @@ def forget(db: Database, photo_id: int, description: str | None) -> None:
     db.execute("delete from alt_text where photo_id = ?", [photo_id])
     db.execute("delete from rejected where photo_id = ?", [photo_id])
     captions.take_from_file(db, photo_id, description)
+
+
+def count(db: Database, photo_ids: Sequence[int]) -> int:
+    """Count the photos that carry a tag or an alt text by hand, or a caption that was rejected."""
+    found = 0
+    for start in range(0, len(photo_ids), 500):  # SQLite limits the number of parameters
+        part = list(photo_ids[start : start + 500])
+        marks = ", ".join("?" * len(part))
+        found += db.execute(
+            f"select count(*) from photo where id in ({marks}) and ("
+            "exists (select 1 from hand_tag where photo_id = photo.id) or "
+            "exists (select 1 from alt_text where photo_id = photo.id and state <> 'file') or "
+            "exists (select 1 from rejected where photo_id = photo.id))",
+            part,
+        ).fetchone()[0]
+    return found

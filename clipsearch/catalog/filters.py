@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -328,8 +329,8 @@ def _within(db: Database, area: Area) -> Ids:
         "select id, latitude, longitude from photo "
         "where latitude between ? and ? and longitude is not null",
         [low, high],
-    ).fetchall()
-    table = np.array(rows, np.float64).reshape(-1, 3)
+    )
+    table = np.fromiter(chain.from_iterable(rows), np.float64).reshape(-1, 3)
     near = distances(table[:, 1], table[:, 2], area) <= area.kilometres
     found: Ids = table[near, 0].astype(np.int64)
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,19 +62,63 @@ class File:
     sidecar: str = ""
 
 
-def stored(db: Database, root_id: int, model_id: int) -> dict[str, Stored]:
-    """Return all photos of a root by path; `has_vector` is said of that model."""
+def stamps(
+    db: Database, root_id: int, after: tuple[bytes, int], limit: int
+) -> tuple[list[tuple[bytes, int, int, str]], tuple[bytes, int] | None]:
+    """Return (path, size, mtime_ns, sidecar) of a root's photos, and where to go on.
+
+    They are ordered by folder and id; those that come after that folder and id, at most `limit`.
+    None to go on from means that there are no more.
+    """
+    select = "select path, size, mtime_ns, coalesce(sidecar, '') from photo where root_id = ? "
+    folder, last_id = after
+    # Two statements that an index answers; SQLite would walk through all of a folder for one.
     rows = db.execute(
-        "select id, path, size, mtime_ns, exists "
-        "(select 1 from vector where model_id = ? and photo_id = photo.id), sidecar "
-        "from photo where root_id = ?",
-        [model_id, root_id],
+        f"{select} and folder = ? and id > ? order by id limit ?", [root_id, folder, last_id, limit]
+    ).fetchall()
+    rows += db.execute(
+        f"{select} and folder > ? order by folder, id limit ?", [root_id, folder, limit - len(rows)]
+    ).fetchall()
+    if len(rows) < limit:
+        return rows, None
+    last = db.execute(
+        "select folder, id from photo where root_id = ? and path = ?", [root_id, rows[-1][0]]
+    ).fetchone()
+    return rows, last
+
+
+def stored(db: Database, root_id: int, model_id: int, paths: Iterable[bytes]) -> Iterator[Stored]:
+    """Yield the photos at some paths relative to a root; `has_vector` is said of that model."""
+    for path in paths:
+        row = db.execute(
+            "select id, size, mtime_ns, exists "
+            "(select 1 from vector where model_id = ? and photo_id = photo.id), sidecar "
+            "from photo where root_id = ? and path = ?",
+            [model_id, root_id, path],
+        ).fetchone()
+        yield Stored(row[0], os.fsdecode(path), row[1], row[2], bool(row[3]), row[4] or "")
+
+
+def lacking(db: Database, root_id: int, model_id: int) -> set[bytes]:
+    """Return the paths of a root's photos without a vector of one model."""
+    photos, vectors = db.execute(
+        "select (select count(*) from photo), (select count(*) from vector where model_id = ?)",
+        [model_id],
+    ).fetchone()
+    if photos == vectors:  # nearly always, and soon known
+        return set()
+    rows = db.execute(
+        "select path from photo where root_id = ? and not exists "
+        "(select 1 from vector where model_id = ? and photo_id = photo.id)",
+        [root_id, model_id],
     )
-    found = (
-        Stored(row[0], os.fsdecode(row[1]), row[2], row[3], bool(row[4]), row[5] or "")
-        for row in rows
-    )
-    return {photo.path: photo for photo in found}
+    return {row[0] for row in rows}
+
+
+def count_in(db: Database, root_id: int) -> int:
+    """Count the photos of a root."""
+    count: int = db.execute("select count(*) from photo where root_id = ?", [root_id]).fetchone()[0]
+    return count
 
 
 def stored_skips(db: Database, root_id: int) -> dict[str, StoredSkip]:
@@ -138,8 +182,7 @@ def with_content(db: Database, content_hash: bytes) -> list[tuple[int, int, str]
 def copies(db: Database) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the ids (c,) ascending of photos that share their content, and their groups (c,)."""
     rows = db.execute(
-        "select id, dense_rank() over (order by content_hash) from photo where content_hash in "
-        "(select content_hash from photo group by content_hash having count(*) > 1) order by id"
+        "select photo_id, dense_rank() over (order by content_hash) from twin order by photo_id"
     ).fetchall()
     table = np.array(rows, np.int64).reshape(-1, 2)
     return table[:, 0], table[:, 1]

@@ -33,6 +33,16 @@ def known(db: Database, model_id: int, texts: Sequence[str]) -> dict[str, NDArra
     return found
 
 
+def latest(db: Database, model_id: int, dimensions: int, limit: int) -> NDArray[np.float32]:
+    """Return the vectors of texts that were asked for last, (n, dimensions)."""
+    rows = db.execute(
+        "select vector from text_vector where model_id = ? order by rowid desc limit ?",
+        [model_id, limit],
+    ).fetchall()
+    found = np.frombuffer(b"".join(row[0] for row in rows), _STORED)
+    return found.reshape(len(rows), dimensions).astype(np.float32)
+
+
 def keep(db: Database, model_id: int, vectors: Mapping[str, NDArray[np.float32]]) -> None:
     """Keep the vectors of texts, and drop the oldest beyond `MOST`."""
     db.conn.executemany(

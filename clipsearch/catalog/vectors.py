@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import numpy as np
@@ -29,6 +30,17 @@ def carry_over(db: Database, source_id: int, photo_id: int) -> None:
     )
 
 
+def take_from_copy(db: Database, photo_id: int, model_id: int) -> None:
+    """Give a photo the vector of another photo with the same content, where there is one."""
+    db.execute(
+        "insert or ignore into vector (photo_id, model_id, vector) "
+        "select own.id, model_id, vector from photo as own "
+        "join photo as other on other.content_hash = own.content_hash "
+        "join vector on vector.photo_id = other.id where own.id = ? and model_id = ? limit 1",
+        [photo_id, model_id],
+    )
+
+
 def has(db: Database, photo_id: int, model_id: int) -> bool:
     """Tell whether a photo has a vector of that model."""
     row = db.execute(
@@ -52,6 +64,14 @@ def ids(db: Database, model_id: int) -> NDArray[np.int64]:
         "select photo_id from vector where model_id = ? order by photo_id", [model_id]
     ).fetchall()
     return np.fromiter((row[0] for row in rows), np.int64, len(rows))
+
+
+def count(db: Database, model_id: int) -> int:
+    """Count the photos with a vector of one model."""
+    found: int = db.execute(
+        "select count(*) from vector where model_id = ?", [model_id]
+    ).fetchone()[0]
+    return found
 
 
 def blocks(
@@ -86,6 +106,61 @@ def all_of(
     rows = db.execute(
         "select photo_id, vector from vector where model_id = ? order by photo_id", [model_id]
     ).fetchall()
+    return _table(rows, dimensions)
+
+
+def chosen(
+    db: Database, model_id: int, dimensions: int, wanted: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
+    """Return ids (m,) ascending and vectors (m, dimensions) of those of `wanted` that are there."""
+    rows = db.execute(
+        "select photo_id, vector from vector "
+        "where model_id = ? and photo_id in (select value from json_each(?)) order by photo_id",
+        [model_id, json.dumps(wanted.tolist())],
+    ).fetchall()
+    return _table(rows, dimensions)
+
+
+def after(
+    db: Database, model_id: int, dimensions: int, photo_id: int, limit: int
+) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
+    """Return the first `limit` ids (m,) beyond `photo_id` and their vectors (m, dimensions)."""
+    rows = db.execute(
+        "select photo_id, vector from vector where model_id = ? and photo_id > ? "
+        "order by photo_id limit ?",
+        [model_id, photo_id, limit],
+    ).fetchall()
+    return _table(rows, dimensions)
+
+
+def changes(db: Database, model_id: int, since: int) -> NDArray[np.int64] | None:
+    """Return the ids (m,) ascending of photos whose vectors changed after a revision.
+
+    They may have changed back, or be gone. `None` where the log does not reach back so far.
+    """
+    row = db.execute("select logged_from from model where id = ?", [model_id]).fetchone()
+    if row is None or row[0] > since:
+        return None
+    rows = db.execute(
+        "select distinct photo_id from vector_log where revision > ? and model_id = ? order by 1",
+        [since, model_id],
+    ).fetchall()
+    return np.fromiter((row[0] for row in rows), np.int64, len(rows))
+
+
+def trim(db: Database, model_id: int, until: int) -> None:
+    """Forget the changes up to a revision, which an index file holds by now."""
+    db.execute(
+        "delete from vector_log where revision <= ? "
+        "and (model_id = ? or model_id not in (select id from model))",
+        [until, model_id],
+    )
+    db.execute("update model set logged_from = max(logged_from, ?) where id = ?", [until, model_id])
+
+
+def _table(
+    rows: list[tuple[int, bytes]], dimensions: int
+) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
     ids = np.fromiter((row[0] for row in rows), np.int64, len(rows))
     vectors = np.frombuffer(b"".join(row[1] for row in rows), STORED)
     return ids, vectors.reshape(len(rows), dimensions).astype(np.float16, copy=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -9,6 +10,7 @@ import click
 
 from clipsearch import __version__
 from clipsearch.cli import (
+    backup,
     captions,
     demo,
     duplicates,
@@ -21,7 +23,8 @@ from clipsearch.cli import (
     status,
     tags,
 )
-from clipsearch.errors import ClipsearchError
+from clipsearch.cli.common import say
+from clipsearch.errors import ClipsearchError, QueryError
 
 COMMANDS = [
     demo.demo,
@@ -43,6 +46,8 @@ COMMANDS = [
     status.status,
     models.models,
     index.forget,
+    backup.backup,
+    backup.restore,
     status.doctor,
 ]
 
@@ -79,14 +84,24 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = cli.main(prog_name="clipsearch", standalone_mode=False)
+    except QueryError as error:  # of three lines, the last of which points at the place
+        first, *rest = str(error).split("\n")
+        say(first)
+        for line in rest:
+            say(line, start="")
+        sys.exit(1)
     except ClipsearchError as error:
-        click.echo(f"clipsearch: {error}", err=True)
+        say(error)
         sys.exit(1)
     except click.exceptions.Abort:
         click.echo("\nclipsearch: interrupted; run it again to go on from here", err=True)
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        # Its text may hold names of files, as a shell expands them.
+        text = io.StringIO()
+        error.show(text)
+        for line in text.getvalue().splitlines():
+            say(line, start="")
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader of our output (head, less) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -16,6 +16,8 @@ from clipsearch.cli.common import (
     print_json,
     print_line,
     progress,
+    say,
+    visible,
 )
 from clipsearch.cli.preview import draw
 from clipsearch.cli.queries import QueryCommand, query_text
@@ -57,7 +59,7 @@ def captions(
     from clipsearch import prompts
 
     candidates = [*texts, *(prompts.sentences(source) if source else ())]
-    with opened(**options) as library:
+    with opened(**options, create=True) as library:
         ranked = library.captions(
             photo_of(photo), candidates or prompts.captions(), temperature=temperature
         )
@@ -94,7 +96,7 @@ def classify(
     wins even if none is true, and near-synonyms split what belongs to one. Labels are put into
     seven templates whose vectors are averaged, or into the one that --template names.
     """
-    with opened(**options) as library:
+    with opened(**options, create=True) as library:
         found = library.classify(
             photo_of(photo), labels, template=template, temperature=temperature
         )
@@ -189,7 +191,8 @@ def review(preview: bool, **options: Any) -> None:
     with opened(**options) as library:
         waiting = library.proposals()
         for number, proposal in enumerate(waiting, 1):
-            print_line(f"\n{number}/{len(waiting)}  {library.photo(proposal.photo_id).path}")
+            print_line("")
+            print_line(f"{number}/{len(waiting)}  {library.photo(proposal.photo_id).path}")
             if preview:
                 preview = draw(library, proposal.photo_id)
             print_line(f"  {proposal.text}  ({proposal.cosine:.2f}, +{proposal.margin:.2f})")
@@ -216,12 +219,10 @@ def _decide(library: Library, proposal: Proposal, key: str) -> None:
         return
     text = None
     if key == "e":
-        text = click.prompt("text", default=proposal.text, err=True)
+        text = click.prompt("text", default=visible(proposal.text), err=True)
     library.accept_alt_text(proposal.photo_id, text)
 
 
 def _say_fit(fits: bool) -> None:
     if not fits:
-        click.echo(
-            "clipsearch: none of them fits: neutral sentences are as near to this photo", err=True
-        )
+        say("none of them fits: neutral sentences are as near to this photo")

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+# What steers a terminal or turns the order of letters round, and lone surrogates. Neither tab
+# and line feed nor what joins emoji and letters (U+200C, U+200D), since names are full of it.
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
+    "\ufff9-\ufffb\ud800-\udfff]"
+)
+
 
 def library_options(function: Function) -> Function:
     """Add the options that choose library and model; `opened` takes them."""
@@ -63,26 +70,53 @@ limit_option = click.option(
     type=click.IntRange(min=1),
     help="With QUERY: so many photos at most, the best.  [default: all that answer]",
 )
+backup_option = click.option(
+    "--no-backup",
+    "backups",
+    flag_value=False,
+    default=True,
+    is_flag=True,
+    help="Make no copy of the catalogue before something is lost.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
-def opened(library: Path | None, model: str, device: str, quiet: bool, **settings: Any) -> Library:
-    """Open the library that the options name; notices go to stderr."""
+def opened(
+    library: Path | None,
+    model: str,
+    device: str,
+    quiet: bool,
+    *,
+    create: bool = False,
+    **settings: Any,
+) -> Library:
+    """Open the library that the options name; notices go to stderr.
+
+    A name that was mistyped makes no new library, unless with `create`.
+    """
     from clipsearch.config import Settings
     from clipsearch.library import Library
 
     def notice(text: str) -> None:
         if not quiet:
-            click.echo(f"clipsearch: {text}", err=True)
+            say(text)
 
-    return Library(library, model, device=device, settings=Settings(**settings), on_notice=notice)
+    return Library(
+        library,
+        model,
+        device=device,
+        settings=Settings(**settings),
+        on_notice=notice,
+        create=create,
+    )
 
 
 def print_json(value: Any) -> None:
     """Print a document; dataclasses become objects."""
     text = json.dumps(value, default=_plain, ensure_ascii=False, indent=2)
-    # A name that is not UTF-8 holds lone surrogates: as \udcxx they are JSON, and come back whole.
-    click.echo(text.encode("utf-8", "backslashreplace") + b"\n", nl=False)
+    # JSON leaves some controls as they are, and names that are not UTF-8 hold lone surrogates:
+    # as \\uxxxx both come back whole, and steer no terminal.
+    click.echo(_HIDDEN.sub(lambda found: json.dumps(found[0])[1:-1], text))
 
 
 def _plain(value: object) -> object:
@@ -92,10 +126,31 @@ def _plain(value: object) -> object:
 
 
 def print_line(text: str, *, end: str = "\n") -> None:
-    """Print a line with the bytes of file names as they are; a terminal sees no control codes."""
-    if sys.stdout.isatty():
-        text = "".join(c if c.isprintable() or c in "\t\n" else repr(c)[1:-1] for c in text)
-    click.echo((text + end).encode("utf-8", "surrogateescape"), nl=False)
+    """Print a line with the bytes of file names as they are; on a terminal it is `visible`."""
+    shown = visible(text) if sys.stdout.isatty() else text
+    click.echo((shown + end).encode("utf-8", "surrogateescape"), nl=False)
+
+
+def print_document(text: str) -> None:
+    """Print lines as they are; a terminal sees no control codes."""
+    shown = _HIDDEN.sub(_escaped, text.replace("\r\n", "\n")) if sys.stdout.isatty() else text
+    click.echo(shown.encode("utf-8", "surrogateescape"), nl=False)
+
+
+def say(text: object, *, start: str = "clipsearch: ") -> None:
+    """Print one line on stderr, never raw: what is logged is read on a terminal in the end."""
+    click.echo(f"{start}{visible(str(text))}", err=True)
+
+
+def visible(text: str) -> str:
+    r"""Return one line that steers no terminal: `\x1b`, `\n`, `\u202e`, `\xff` for a stray byte."""
+    return _HIDDEN.sub(_escaped, text).replace("\n", r"\n")
+
+
+def _escaped(found: re.Match[str]) -> str:
+    if "\udc80" <= found[0] <= "\udcff":  # a byte of a name that is not UTF-8
+        return f"\\x{ord(found[0]) - 0xDC00:02x}"
+    return ascii(found[0])[1:-1]
 
 
 @contextmanager
@@ -120,6 +175,8 @@ def progress(quiet: bool) -> Iterator[OnProgress]:
         "tag": "going through the photos",
         "hash": "looking at the photos",
         "compare": "comparing",
+        "copy": "copying the catalogue",
+        "check": "checking",
     }
     columns = (
         TextColumn("{task.description}"),

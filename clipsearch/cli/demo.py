@@ -74,13 +74,14 @@ def demo(ctx: click.Context, /, folder: Path, **options: Any) -> None:
     options = {**options, "library": options["library"] if chosen else folder / "library"}
     from clipsearch.relevance import WEAK
 
-    with opened(**options) as library:
+    with opened(**options, create=True) as library:
         with progress(options["quiet"]) as show:
             report = library.index(photos, on_progress=show)
         print_line(
             f"{count} photos in {photos}, {report.embedded} embedded in {report.seconds:.1f} s "
-            f"with {report.model}\n"
+            f"with {report.model}"
         )
+        print_line("")
         print_line(f"{'phrase':28} {'nearest, and how likely':29} {'second':29} third")
         for phrase in PHRASES:
             hits = library.search(phrase, k=3, min_relevance=0).hits
@@ -89,17 +90,17 @@ def demo(ctx: click.Context, /, folder: Path, **options: Any) -> None:
         if library.search(PHRASES[0], k=1).calibration == "fitted":
             print_line(f"A search leaves out what is less likely than {WEAK:.0%}.")
         _show_tags(library, options["quiet"])
-        print_line(
-            f"\nyour turn:  clipsearch search --library {library.folder} a statue of a lion\n"
-            f"your own:   clipsearch index ~/Pictures\n"
-            f"clean up:   delete the folder {folder}"
-        )
+        print_line("")
+        print_line(f"your turn:  clipsearch search --library {library.folder} a statue of a lion")
+        print_line("your own:   clipsearch index ~/Pictures")
+        print_line(f"clean up:   delete the folder {folder}")
 
 
 def _show_tags(library: Library, quiet: bool) -> None:
     with progress(quiet) as show:
         report = library.tag(on_progress=show)
-    print_line(f"\n{report.tags} tags from {report.labels} labels; the surest of each photo:")
+    print_line("")
+    print_line(f"{report.tags} tags from {report.labels} labels; the surest of each photo:")
     for photo in library.described():
         # A label brings its parents along: the names that nothing is below say enough.
         names = [tag.name for tag in photo.tags]

@@ -15,6 +15,7 @@ from clipsearch.cli.common import (
     print_json,
     print_line,
     progress,
+    say,
 )
 from clipsearch.cli.queries import QueryCommand, query_text
 
@@ -113,6 +114,6 @@ def _sum_up(report: DuplicateReport) -> None:
         line = f"{len(report.groups)} groups; {len(rest)} photos beside the best, {size}"
     else:
         line = "no near-identical photos"
-    click.echo(f"clipsearch: {line}", err=True)
+    say(line)
     for reason, count in Counter(skip.reason for skip in report.skipped).most_common(8):
-        click.echo(f"  {count:6} not compared: {reason}", err=True)
+        say(f"{count:6} not compared: {reason}", start="  ")

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipsearch.cli.common import library_options, limit_option, opened, print_line, progress
+from clipsearch.cli.common import (
+    library_options,
+    limit_option,
+    opened,
+    print_document,
+    print_line,
+    progress,
+    say,
+)
 from clipsearch.cli.queries import QueryCommand, query_text
 from clipsearch.errors import ExportError
 
@@ -72,13 +80,13 @@ def _sidecars(
     with progress(quiet) as show:
         report = library.export_sidecars(query, k=k, dry_run=dry_run, on_progress=show)
     for difference in report.differences:
-        print_line(difference, end="")
+        print_document(difference)
     for skip in report.skipped:
-        click.echo(f"clipsearch: {skip.path}: {skip.reason}", err=True)
+        say(f"{skip.path}: {skip.reason}")
     verb = "would be written" if dry_run else "written"
     run = f"run {report.run}: " if report.run else ""
     line = f"{run}{report.written} sidecars {verb}, {report.unchanged} unchanged"
-    click.echo(f"clipsearch: {line}", err=True) if dry_run else print_line(line)
+    say(line) if dry_run else print_line(line)
     if report.skipped:
         sys.exit(1)
 
@@ -93,7 +101,7 @@ def _file(
         report = exporting.export_folders(output, rows, mode="copy" if copy else "link")
         print_line(f"{report.files} files for {report.labels} labels in {output}")
         for skip in report.skipped:
-            click.echo(f"clipsearch: {skip.path}: {skip.reason}", err=True)
+            say(f"{skip.path}: {skip.reason}")
         return
 
     def thumbnail(photo_id: int) -> bytes:
@@ -110,7 +118,7 @@ def _file(
     if str(output) == "-":
         buffer = io.StringIO(newline="")
         write(buffer)
-        print_line(buffer.getvalue(), end="")
+        print_document(buffer.getvalue())
         return
     if output.is_dir():
         raise ExportError(f"{output}: this is a folder; name a file")

@@ -9,12 +9,15 @@ from typing import Any
 import click
 
 from clipsearch.cli.common import (
+    backup_option,
     json_option,
     library_options,
     opened,
     print_json,
     print_line,
     progress,
+    say,
+    visible,
 )
 
 FOLDER = click.Path(path_type=Path)
@@ -33,12 +36,16 @@ FOLDER = click.Path(path_type=Path)
     type=click.IntRange(min=1),
     help="Threads that read and decode photos.  [default: one a processor]",
 )
+@click.option("--retry", is_flag=True, help="Open files again that could not be decoded before.")
+@backup_option
 @json_option
 @library_options
 def index(
     roots: tuple[Path, ...],
     max_pixels: float | None,
     threads: int | None,
+    retry: bool,
+    backups: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -53,14 +60,15 @@ def index(
     (an unmounted disk) loses nothing. Stop at any time: the next run goes on from there.
     """
     limit = None if max_pixels is None else int(max_pixels * 1e6)
+    options |= {"max_pixels": limit, "threads": threads, "backups": backups}
     with (
-        opened(**options, max_pixels=limit, threads=threads) as library,
+        opened(**options, create=True) as library,
         progress(options["quiet"]) as show,
     ):
-        report = library.index(*roots, on_progress=show)
+        report = library.index(*roots, retry=retry, on_progress=show)
     if not options["quiet"]:
         for notice in report.notices:
-            click.echo(f"clipsearch: {notice}", err=True)
+            say(notice)
     if as_json:
         names = ("added", "updated", "moved", "unchanged", "removed", "skipped", "seconds", "model")
         print_json({name: getattr(report, name) for name in names})
@@ -72,19 +80,20 @@ def index(
     )
     if report.skipped and not options["quiet"]:
         for reason, count in Counter(skip.reason for skip in report.skipped).most_common(8):
-            click.echo(f"  {count:6} skipped: {reason}", err=True)
-        click.echo("  `clipsearch status --skipped` lists every file", err=True)
+            say(f"{count:6} skipped: {reason}", start="  ")
+        say("`clipsearch status --skipped` lists every file", start="  ")
 
 
 @click.command()
 @click.argument("root", type=FOLDER)
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@backup_option
 @library_options
 def forget(root: Path, yes: bool, **options: Any) -> None:
     """Drop a folder and what is known of its photos; the files stay."""
     with opened(**options) as library:
-        if not yes and not click.confirm(f"Forget all photos of {root}?", err=True):
-            click.echo("clipsearch: nothing was forgotten", err=True)
+        if not yes and not click.confirm(f"Forget all photos of {visible(str(root))}?", err=True):
+            say("nothing was forgotten")
             return
         count = library.forget(root)
     print_line(f"{count} photos forgotten")

@@ -9,12 +9,14 @@ from typing import Any
 import click
 
 from clipsearch.cli.common import (
+    backup_option,
     json_option,
     library_options,
     opened,
     print_json,
     print_line,
     progress,
+    say,
 )
 
 
@@ -50,6 +52,7 @@ def models(ctx: click.Context, as_json: bool) -> None:
 
 @models.command("use")
 @click.argument("name")
+@backup_option
 @library_options
 def use(name: str, **options: Any) -> None:
     """Embed the whole library with model NAME, then switch to it.
@@ -57,11 +60,12 @@ def use(name: str, **options: Any) -> None:
     Searches go on with the old model until the new one is complete. Stop at any time and run it
     again to go on. The old vectors are kept: switching back only embeds what is new since.
     """
-    with opened(**{**options, "model": name}) as library, progress(options["quiet"]) as show:
+    options["model"] = name
+    with opened(**options, create=True) as library, progress(options["quiet"]) as show:
         report = library.index(on_progress=show)
         model = library.status().model
     for notice in report.notices:
-        click.echo(f"clipsearch: {notice}", err=True)
+        say(notice)
     print_line(f"{report.embedded} photos embedded; the library now uses {model}")
     if model != report.model:
         sys.exit(1)

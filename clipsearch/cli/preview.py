@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from clipsearch.cli.common import say
 from clipsearch.errors import PhotoError
 
 if TYPE_CHECKING:
@@ -35,16 +36,12 @@ def draw(library: Library, photo_id: int) -> bool:
     """Draw the thumbnail of a photo; say once on stderr, and return false, where that cannot be."""
     how = protocol()
     if how is None:
-        click.echo(
-            "clipsearch: no preview: this terminal shows no pictures; "
-            "kitty, Ghostty, iTerm2 and WezTerm do",
-            err=True,
-        )
+        say("no preview: this terminal shows no pictures; kitty, Ghostty, iTerm2 and WezTerm do")
         return False
     try:
         click.echo(escape(_png(library, photo_id), how))
     except PhotoError as error:
-        click.echo(f"clipsearch: {error}", err=True)
+        say(error)
     return True
 
 

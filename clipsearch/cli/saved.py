@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipsearch.cli.common import json_option, library_options, opened, print_json, print_line
+from clipsearch.cli.common import (
+    json_option,
+    library_options,
+    opened,
+    print_json,
+    print_line,
+    say,
+)
 from clipsearch.cli.queries import QueryCommand, query_text
 from clipsearch.cli.search import hit_line, relevance_options
 from clipsearch.errors import ClipsearchError
@@ -39,7 +46,7 @@ def add(
     with opened(**options) as library:
         kept = library.save_search(name, query_text(query), min_relevance=min_relevance, sort=sort)
     if not options["quiet"]:
-        click.echo(f'clipsearch: kept as "{kept.name}"', err=True)
+        say(f'kept as "{kept.name}"')
 
 
 @saved.command("list")
@@ -99,4 +106,4 @@ def remove(name: str, **options: Any) -> None:
     with opened(**options) as library:
         gone = library.forget_search(name)
     if not options["quiet"]:
-        click.echo(f"clipsearch: forgotten; it was: {gone.query}", err=True)
+        say(f"forgotten; it was: {gone.query}")

@@ -16,6 +16,7 @@ from clipsearch.cli.common import (
     photo_of,
     print_json,
     print_line,
+    say,
 )
 from clipsearch.cli.preview import draw
 from clipsearch.cli.queries import QueryCommand, query_text
@@ -149,7 +150,7 @@ def search(
             reasons = _explained(library, text, result, feedback) if explain else {}
         _show(library, result, reasons, **options)
         if not result.total and not options["quiet"]:
-            click.echo(_nothing(result), err=True)
+            say(_nothing(result))
 
 
 search.help = (search.help or "").replace("{KEYS}", _keys())
@@ -184,9 +185,9 @@ def _explained(
 
 def _nothing(result: SearchResult) -> str:
     if not result.cut:
-        return "clipsearch: no photo passes the filters"
+        return "no photo passes the filters"
     looked_at = f"{result.cut} photo{'s' * (result.cut != 1)} looked at"
-    return f"clipsearch: nothing relevant, {looked_at}; --min-relevance 0 shows the nearest"
+    return f"nothing relevant, {looked_at}; --min-relevance 0 shows the nearest"
 
 
 def _show(
@@ -254,6 +255,7 @@ def _show_facets(facets: Facets, *, as_json: bool, **_: Any) -> None:
     print_line(f"{facets.photos} photos")
     for name in ("years", "months", "cameras", "folders", "tags"):
         if counts := getattr(facets, name):
-            print_line(f"\n{name}")
+            print_line("")
+            print_line(name)
             for each in counts:
                 print_line(f"{each.count:>8}  {each.value}")

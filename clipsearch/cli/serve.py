@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clipsearch.cli.common import library_options
+from clipsearch.cli.common import library_options, say
 from clipsearch.errors import ClipsearchError
 
 if TYPE_CHECKING:
@@ -58,6 +58,14 @@ TOKEN = "CLIPSEARCH_TOKEN"  # noqa: S105 - the name of a variable
     type=click.IntRange(1, 1000),
     help="Largest request.",
 )
+@click.option(
+    "--log",
+    "level",
+    default="warning",
+    show_default=True,
+    type=click.Choice(("error", "warning", "info", "debug")),
+    help="What to write about itself on stderr; info is a line for each request.",
+)
 @click.option("--open", "show", is_flag=True, help="Open the page in a browser.")
 @library_options
 def serve(
@@ -68,6 +76,7 @@ def serve(
     token_file: Path | None,
     hosts: tuple[str, ...],
     max_upload: int,
+    level: str,
     show: bool,
     **options: Any,
 ) -> None:
@@ -82,15 +91,17 @@ def serve(
     token can. There is no encryption: across a network that you do not trust, put a proxy with
     HTTPS in front. While it runs, `clipsearch search` asks it and need not load the model.
     """
+    from clipsearch.service import logs
     from clipsearch.service.server import Server, guarded
 
     token = _token(token_file)
     guarded(host, token)
     quiet = options["quiet"]
+    logs.start(level, [token] if token else [])
 
     def notice(text: str) -> None:
         if not quiet:
-            click.echo(f"clipsearch: {text}", err=True)
+            say(text)
 
     with _opened(options, notice) as library:
         if preload:
@@ -105,9 +116,9 @@ def serve(
             max_upload=max_upload * 1_000_000,
         )
         with server:
-            click.echo(f"clipsearch: {server.url} (Ctrl-C ends it)", err=True)
+            say(f"{server.url} (Ctrl-C ends it)")
             if token is not None and not quiet:
-                click.echo("clipsearch: log in with the token, or open /?token=...", err=True)
+                say("log in with the token, or open /?token=...")
             if show:
                 threading.Timer(0.5, webbrowser.open, [server.url]).start()
             # A shell starts what it runs in the background deaf to Ctrl-C.

@@ -9,14 +9,17 @@ from typing import Any
 import click
 
 from clipsearch.cli.common import (
+    backup_option,
     json_option,
     library_options,
     limit_option,
     opened,
     photo_of,
+    print_document,
     print_json,
     print_line,
     progress,
+    say,
 )
 from clipsearch.cli.queries import QueryCommand, query_text
 
@@ -118,6 +121,7 @@ def runs(as_json: bool, **options: Any) -> None:
 
 @click.command()
 @click.argument("run", type=click.IntRange(1, 2**63 - 1))
+@backup_option
 @library_options
 def undo(run: int, **options: Any) -> None:
     """Take a run back; later runs and edits by hand stay."""
@@ -125,7 +129,7 @@ def undo(run: int, **options: Any) -> None:
         skipped = library.undo(run)
     print_line(f"run {run} is undone")
     for file in skipped:
-        click.echo(f"clipsearch: {file.path}: {file.reason}", err=True)
+        say(f"{file.path}: {file.reason}")
     if skipped:
         sys.exit(1)
 
@@ -155,14 +159,15 @@ def check(file: Path, as_json: bool, **options: Any) -> None:
     from clipsearch import vocabularies
 
     found = vocabularies.read(file)
-    with opened(**options) as library:
+    with opened(**options, create=True) as library:
         texts = library.embedder.texts
         findings = vocabularies.check(found, texts, limit=vocabularies.synonym_limit(texts))
     if as_json:
         print_json({"findings": findings})
     else:
         for finding in findings:
-            print_line(f"{finding.kind}: {finding.message}\n    {finding.fix}")
+            print_line(f"{finding.kind}: {finding.message}")
+            print_line(f"    {finding.fix}")
         if not findings:
             print_line(f"{len(found.labels)} labels, nothing to fix")
     if findings:
@@ -176,4 +181,4 @@ def show(file: Path | None) -> None:
     from clipsearch import vocabularies
 
     found = vocabularies.read(file) if file else vocabularies.default()
-    print_line(vocabularies.to_toml(found), end="")
+    print_document(vocabularies.to_toml(found))

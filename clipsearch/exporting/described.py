@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from clipsearch.errors import ExportError
+from clipsearch.photos.formats import PREFIX_LENGTH, sniff
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +46,18 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[TextIO]:
     as they are. A link at `path` stays one; the file that it leads to is replaced.
 
     Raises:
-        ExportError: the file cannot be written, or something other than a file is there.
+        ExportError: the file cannot be written, or a picture or no file at all is there.
     """
     target = Path(os.path.realpath(path))
-    aside = target.parent / f".clipsearch-{secrets.token_hex(8)}.tmp"
+    # Of one name each time, so that a kill leaves one such file at most, and the next run it.
+    name = hashlib.blake2b(os.fsencode(target.name), digest_size=8).hexdigest()
+    aside = target.with_name(f".clipsearch-{name}.tmp")
+    made = False
     try:
         mode = _mode(target)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        with os.fdopen(
-            os.open(aside, flags, 0o666), "w", encoding="utf-8", errors="replace", newline=""
-        ) as file:
+        descriptor = _create(aside)
+        made = True
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", newline="") as file:
             if mode is not None:
                 os.fchmod(file.fileno(), mode)
             yield file
@@ -63,8 +67,26 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[TextIO]:
     except OSError as error:
         raise ExportError(f"{target}: it cannot be written: {error.strerror or error}") from error
     finally:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
+        if made:
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)
+
+
+def _create(aside: Path) -> int:
+    """Create a file, locked while it is written, in place of one whose writer is dead."""
+    with suppress(FileNotFoundError):
+        left = os.open(aside, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            aside.unlink()
+        except BlockingIOError as error:
+            raise ExportError(f"{aside}: another export is writing there; wait for it") from error
+        finally:
+            os.close(left)
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    with suppress(OSError):  # a network file system without locks
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor
 
 
 def _mode(target: Path) -> int | None:
@@ -74,4 +96,7 @@ def _mode(target: Path) -> int | None:
         return None
     if not stat.S_ISREG(mode):
         raise ExportError(f"{target}: there is something that is no file; choose another name")
+    with target.open("rb") as file:
+        if sniff(file.read(PREFIX_LENGTH), ""):
+            raise ExportError(f"{target}: this is a picture, which is never written over")
     return stat.S_IMODE(mode)

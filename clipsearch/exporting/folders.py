@@ -21,7 +21,7 @@ from clipsearch.errors import ExportError
 from clipsearch.exporting.described import Described
 from clipsearch.exporting.names import folder_names, unique_names
 from clipsearch.exporting.swapping import exchange, locked, recover
-from clipsearch.exporting.tables import guarded, number
+from clipsearch.exporting.tables import escape_path, guarded, number
 from clipsearch.records import Skipped
 
 MARKER = ".clipsearch-export"
@@ -112,7 +112,7 @@ def _build(folder: Path, rows: Sequence[Described], mode: Mode) -> FoldersReport
                     skipped[row.path] = Skipped(row.path, str(error))
                     continue
                 manifest.write(f"{line}\t{path}\n")
-                table.writerow([guarded(path), guarded(label), row.id, number(score)])
+                table.writerow([guarded(path), guarded(escape_path(label)), row.id, number(score)])
                 photos.add(row.id)
                 files += 1
         scores.flush()

@@ -9,7 +9,10 @@ from collections.abc import Iterable, Sequence
 
 MAX_NAME_BYTES = 200
 
-_UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufffd]')
+_UNSAFE = re.compile(
+    r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffd]'
+)
+_LEADING = ".-=+@~'\uff0b\uff0d\uff1d\uff20"
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
 
 
@@ -48,7 +51,7 @@ def safe_name(name: str) -> str:
     """
     text = unicodedata.normalize("NFC", name.encode("utf-8", "replace").decode())
     text = _UNSAFE.sub("_", text).strip(" ").rstrip(". ")
-    if not text or text[0] in ".-=+@~'" or _RESERVED.fullmatch(text):
+    if not text or text[0] in _LEADING or _RESERVED.fullmatch(text):
         text = f"_{text}"
     if len(text.encode()) <= MAX_NAME_BYTES:
         return text

@@ -24,22 +24,26 @@ COLUMNS = (
     "caption_score",
 )
 
-# What spreadsheets take for the beginning of a formula (OWASP, "CSV Injection").
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_ESCAPE = re.compile(r"\\(\\|x[0-9a-f]{2})")
+# What spreadsheets take for the beginning of a formula, full width too (OWASP, "CSV Injection").
+# Apostrophes before it count as well, so that `unguarded` knows which one was put there.
+_FORMULA = re.compile("'*[=+\\-@\\t\\r\\n\uff1d\uff0b\uff0d\uff20]")
+_HIDDEN = re.compile(
+    "[;\\\\\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+_ESCAPE = re.compile(r"\\(?:\\|x[0-9a-f]{2}|u[0-9a-f]{4})")
 
 
 def write_csv(file: TextIO, rows: Iterable[Described]) -> None:
     """Write a header and one line a photo, as RFC 4180 has it.
 
     Tags are separated by `; `, and so are their scores, in the same order. Paths and tags are
-    escaped as by `escape_path`; in a tag a semicolon is `\\x3b`. A text cell that a spreadsheet
-    would take for a formula gets an apostrophe in front.
+    escaped as by `escape_path`. A text cell that a spreadsheet would take for a formula gets an
+    apostrophe in front, which `unguarded` takes away.
     """
     writer = csv.writer(file)
     writer.writerow(COLUMNS)
     for row in rows:
-        tags = "; ".join(escape_path(tag.name).replace(";", r"\x3b") for tag in row.tags)
+        tags = "; ".join(escape_path(tag.name) for tag in row.tags)
         scores = "; ".join(number(tag.score) for tag in row.tags)
         texts = [guarded(text or "") for text in (row.taken_at, tags, row.alt_text)]
         writer.writerow(
@@ -73,34 +77,42 @@ def write_json(file: TextIO, rows: Iterable[Described]) -> None:
 def escape_path(path: str) -> str:
     r"""Return a path as printable Unicode, reversibly: a byte that is no UTF-8 becomes `\xff`.
 
-    So do control characters, and a backslash is doubled.
+    So do control characters and semicolons, at which some spreadsheets begin a new cell; marks
+    that turn the order of letters round become `\u202e`, and a backslash is doubled.
     """
+    return _HIDDEN.sub(_escaped, path)
 
-    def escaped(character: str) -> str:
-        if character == "\\":
-            return "\\\\"
-        if "\udc80" <= character <= "\udcff":
-            return f"\\x{ord(character) - 0xDC00:02x}"
-        return f"\\x{ord(character):02x}" if character < " " or character == "\x7f" else character
 
-    return "".join(map(escaped, path))
+def _escaped(found: re.Match[str]) -> str:
+    character, code = found[0], ord(found[0])
+    if character == "\\":
+        return "\\\\"
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}"
 
 
 def unescape_path(text: str) -> str:
     """Return the path that `escape_path` wrote."""
 
     def plain(match: re.Match[str]) -> str:
-        if match[1] == "\\":
+        kind, digits = match[0][1], match[0][2:]
+        if kind == "\\":
             return "\\"
-        code = int(match[1][1:], 16)
-        return chr(code if code < 0x80 else 0xDC00 + code)
+        code = int(digits, 16)
+        return chr(code if kind == "u" or code < 0x80 else 0xDC00 + code)
 
     return _ESCAPE.sub(plain, text)
 
 
 def guarded(text: str) -> str:
     """Return a text cell that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def unguarded(cell: str) -> str:
+    """Return the text of which `guarded` made a cell."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 def number(value: float | None) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -24,24 +24,31 @@ from clipsearch.photos import decode
 Place = tuple[int, str]  # root id, path relative to it
 
 
-def known_contents(catalog: Catalog, jobs: Sequence[Job], threads: int) -> dict[Place, bytes]:
+def known_contents(
+    catalog: Catalog, jobs: Sequence[Job], threads: int
+) -> tuple[dict[Place, bytes], dict[Place, PhotoError]]:
     """Hash the files that may have content which the catalogue knows; return what they have.
 
-    Only files of a size that occurs in the catalogue are read.
+    Only files of a size that occurs in the catalogue are read. Those that cannot be read just
+    now come with their errors: whether they are photos that moved, only another run can tell.
     """
     with catalog.read() as db:
         sizes, hashes = photos.contents(db)
     candidates = [job for job in jobs if not job.as_stored and job.file.size in sizes]
 
+    unread: dict[Place, PhotoError] = {}
+
     def content(job: Job) -> bytes | None:
         try:
             return decode.content_hash(job.path)
-        except PhotoError:  # decoding will meet it again, and say so
-            return None
+        except PhotoError as error:
+            if error.transient:
+                unread[place_of(job)] = error
+            return None  # where it is not, decoding will meet it again, and say so
 
     with ThreadPoolExecutor(threads, thread_name_prefix="hash") as pool:
         found = zip(candidates, pool.map(content, candidates), strict=True)
-        return {_place(job): known for job, known in found if known in hashes}
+        return {place_of(job): known for job, known in found if known in hashes}, unread
 
 
 def carry_out(
@@ -49,17 +56,23 @@ def carry_out(
     folders: Sequence[Folder],
     jobs: Sequence[Job],
     contents: dict[Place, bytes],
+    unread: Collection[Place],
     counts: Counts,
 ) -> list[Job]:
-    """Give moved photos their new places, in one transaction; return the jobs that remain."""
+    """Give moved photos their new places, in one transaction; return the jobs that remain.
+
+    What may be a move that involves a file that is `unread`, or a folder that could not be listed,
+    waits for another run.
+    """
+    jobs = _decidable(jobs, contents, unread)
     by_root = {folder.root.id: folder for folder in folders}
-    changed = {_place(job) for job in jobs if job.known and not job.as_stored}
+    changed = {place_of(job) for job in jobs if job.known and not job.as_stored}
     remaining: list[Job] = []
     moves: dict[Place, tuple[Job, int, Place]] = {}
     taken: set[int] = set()
     with catalog.write() as db:
         for job in jobs:
-            target = _place(job)
+            target = place_of(job)
             content = contents.get(target)
             source = None
             if content is not None and not _still_there(db, job, content):
@@ -84,6 +97,24 @@ def carry_out(
         job
         for job, _, _ in moves.values()
         if job.known and (job.new_words or not job.known.has_vector)
+    ]
+
+
+def _decidable(
+    jobs: Sequence[Job], contents: dict[Place, bytes], unread: Collection[Place]
+) -> Sequence[Job]:
+    """Leave out jobs that may be moves, or half of one, from or to where nobody can look now."""
+    sizes = {job.file.size for job in jobs if place_of(job) in unread}
+    blind = any(job.folder.has_blind_spots for job in jobs)
+    return [
+        job
+        for job in jobs
+        if job.as_stored
+        or place_of(job) in unread
+        or not (
+            (blind and place_of(job) in contents)
+            or (job.known is not None and job.known.size in sizes)
+        )
     ]
 
 
@@ -144,5 +175,6 @@ def _relocate(
         folders[root_id].stored.update(arrived)
 
 
-def _place(job: Job) -> Place:
+def place_of(job: Job) -> Place:
+    """Return where the file of a job is."""
     return job.folder.root.id, job.file.path

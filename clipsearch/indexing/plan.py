@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 
 from clipsearch.catalog import Catalog, archive, photos
 from clipsearch.catalog.archive import Model, Root
 from clipsearch.catalog.photos import File, Stored, StoredSkip
 from clipsearch.errors import LibraryError
-from clipsearch.photos.walk import FoundFile, Walk, walk
+from clipsearch.photos.walk import FoundFile, Stamp, Walk, walk
 from clipsearch.records import OnProgress, Progress
+
+_PAGE = 5_000  # photos whose stamps are read at once
 
 
 @dataclass
@@ -25,20 +28,37 @@ class Counts:
     unchanged: int = 0
     removed: int = 0
     embedded: int = 0
+    unread: set[int] = field(default_factory=set)
+    """Sizes of files that could not be read just now."""
 
 
 @dataclass
 class Folder:
-    """A root that was walked; `stored`, `skips` and `gone` go by path relative to it."""
+    """A root that was walked; `stored`, `skips` and `gone` go by path relative to it.
+
+    `walked.files` and `stored` leave out the photos that are as they were, which are only
+    counted: of a million there may be no other.
+    """
 
     root: Root
     walked: Walk
     stored: dict[str, Stored]
     skips: dict[str, StoredSkip]
+    unchanged: int = 0
     gone: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def has_blind_spots(self) -> bool:
+        """Whether photos may have moved to where this walk could not look."""
+        return _has_blind_spots(self.walked, self.skips)
 
-@dataclass(frozen=True)
+    def spare(self, sizes: set[int]) -> None:
+        """Keep photos that are gone but have a size of these: they may have moved there."""
+        for path in [path for path in self.gone if self.stored[path].size in sizes]:
+            del self.gone[path]
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A file that has to be opened."""
 
@@ -83,54 +103,120 @@ def look(
     notices: list[str] = []
     seen = 0
     for root in roots:
-        with catalog.read() as db:
-            stored = photos.stored(db, root.id, model.id)
-            skips = photos.stored_skips(db, root.id)
 
         def count(files: int, seen: int = seen) -> None:
             on_progress(Progress("walk", seen + files))
 
-        stay = f"its {len(stored)} photos stay in the library"
+        comparison = _Comparison(catalog, root, model)
         try:
-            walked = walk(Path(root.path), count)
+            # Before: a disk that goes meanwhile leaves another one in its place.
             device = Path(root.path).stat().st_dev
+            walked = walk(Path(root.path), count, comparison.changed)
         except (LibraryError, OSError) as error:
+            stay = f"its {_photos_of(catalog, root)} photos stay in the library"
             notices.append(f"{root.path} cannot be reached ({error}); {stay}")
             continue
-        if not walked.files and stored and device != root.device:
+        if not walked.seen and device != root.device and (known := _photos_of(catalog, root)):
             notices.append(
                 f"{root.path} is empty and on another file system than before, "
-                f"as an unmounted disk is; {stay}"
+                f"as an unmounted disk is; its {known} photos stay in the library"
             )
             continue
         if device != root.device:
             with catalog.write() as db:
                 archive.set_device(db, root.id, device)
-        seen += len(walked.files)
-        folders.append(Folder(root, walked, stored, skips, _gone(walked, stored)))
+        seen += walked.seen
+        stored = comparison.others()
+        with catalog.read() as db:
+            skips = photos.stored_skips(db, root.id)
+        unchanged = walked.seen - len(walked.files)
+        folders.append(Folder(root, walked, stored, skips, unchanged, _gone(walked, stored, skips)))
     return folders, notices
 
 
-def jobs(folder: Folder, decoder: str, counts: Counts) -> Iterator[Job]:
-    """Yield the files to open: neither unchanged nor known to be no photo."""
+def jobs(folder: Folder, decoder: str, counts: Counts, *, retry: bool = False) -> Iterator[Job]:
+    """Yield the files to open: neither unchanged nor, but for `retry`, known to be no photo."""
+    counts.unchanged += folder.unchanged
     for file in folder.walked.files:
         job = Job(folder, file)
         skip = folder.skips.get(file.path)
         if job.known and job.known.has_vector and job.as_stored and not job.new_words:
             counts.unchanged += 1
-        elif not skip or (skip.size, skip.mtime_ns, skip.decoder) != (
-            file.size,
-            file.mtime_ns,
-            decoder,
+        elif (
+            retry
+            or not skip
+            or (skip.size, skip.mtime_ns, skip.decoder)
+            != (
+                file.size,
+                file.mtime_ns,
+                decoder,
+            )
         ):
             yield job
 
 
-def _gone(walked: Walk, stored: dict[str, Stored]) -> dict[str, int]:
+class _Comparison:
+    """The catalogue's photos of a root beside a walk that meets its folders in their order.
+
+    Only the photos of some folders, and those that differ, are in memory at a time.
+    """
+
+    def __init__(self, catalog: Catalog, root: Root, model: Model) -> None:
+        self._catalog, self._root, self._model = catalog, root, model
+        with catalog.read() as db:
+            self._lacking = photos.lacking(db, root.id, model.id)
+        self._waiting: dict[bytes, Stamp] = {}  # by path: stored, and not met yet
+        self._differing: list[bytes] = []  # paths
+        self._after: tuple[bytes, int] | None = (b"", 0)  # where to read on; None: all is read
+
+    def changed(self, folder: bytes, files: Sequence[Stamp]) -> Sequence[Stamp]:
+        """Return the files of a folder that are new, changed or have no vector yet."""
+        while self._after is not None and self._after[0] <= folder:
+            self._read_on(self._after)
+        stored = [self._waiting.pop(file[0], None) for file in files]
+        if stored == files and not self._lacking:
+            return []
+        changed = []
+        for file, known in zip(files, stored, strict=True):
+            if known != file or file[0] in self._lacking:
+                changed.append(file)
+                if known is not None:
+                    self._differing.append(file[0])
+        return changed
+
+    def others(self) -> dict[str, Stored]:
+        """Return the photos that were not met, not as they are, or have no vector, by path."""
+        while self._after is not None:
+            self._read_on(self._after)
+        paths = [*self._waiting, *self._differing]
+        with self._catalog.read() as db:
+            found = photos.stored(db, self._root.id, self._model.id, paths)
+            return {photo.path: photo for photo in found}
+
+    def _read_on(self, after: tuple[bytes, int]) -> None:
+        with self._catalog.read() as db:
+            rows, self._after = photos.stamps(db, self._root.id, after, _PAGE)
+        self._waiting.update(zip(map(itemgetter(0), rows), rows, strict=True))
+
+
+def _photos_of(catalog: Catalog, root: Root) -> int:
+    with catalog.read() as db:
+        return photos.count_in(db, root.id)
+
+
+def _has_blind_spots(walked: Walk, skips: dict[str, StoredSkip]) -> bool:
+    """Tell whether folders could not be listed that could be the last time."""
+    return any(path not in skips for path in walked.unreadable)
+
+
+def _gone(walked: Walk, stored: dict[str, Stored], skips: dict[str, StoredSkip]) -> dict[str, int]:
     """Return path and id of the photos whose file is no more, as far as the walk could see."""
+    if _has_blind_spots(walked, skips):
+        return {}  # they may have moved to where it could not look, this time
     there = {file.path for file in walked.files}
     # What a link leads to may be on a disk that is away.
-    there.update(skip.path for skip in walked.skipped if skip.reason.startswith("link "))
+    away = ("link to a file that is not there", "link that cannot be followed")
+    there.update(skip.path for skip in walked.skipped if skip.reason.startswith(away))
     unseen = tuple(f"{path}/" if path else "" for path in walked.unreadable)
     return {
         path: photo.id

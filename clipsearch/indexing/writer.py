@@ -58,8 +58,12 @@ def write(
             photo_id = _place(db, found, counts)
             if found.picture_hash is not None:
                 pictures.put(db, [(found.content_hash, found.picture_hash)])
-            if vector is not None and not vectors.has(db, photo_id, model.id):
+            if vectors.has(db, photo_id, model.id):
+                continue
+            if vector is not None:
                 vectors.put(db, photo_id, model.id, vector)
+            else:  # a copy of what was embedded by a run that was cut off
+                vectors.take_from_copy(db, photo_id, model.id)
 
 
 def drop_gone(db: Database, folder: Folder, counts: Counts) -> None:
@@ -106,6 +110,8 @@ def _place(db: Database, found: Read, counts: Counts) -> int:
 
 def _skip(db: Database, found: Read, error: PhotoError, decoder: str, counts: Counts) -> None:
     job = found.job
+    if error.transient:
+        counts.unread.add(job.file.size)
     photos.set_skipped(
         db,
         job.folder.root.id,

@@ -22,7 +22,8 @@ __all__ = ["Library"]
 class Library(Describing):
     """A folder with a catalogue of photos and their vectors, opened for use.
 
-    `folder` is made if it does not exist; without one it is the user's own library.
+    `folder` is made if it does not exist, unless `create` is false; without one it is the user's
+    own library.
     `model` is a name (`ViT-B-32-256/datacomp_s34b_b86k`, `ViT-B-32//path/to/weights.pt`,
     `starter`), an embedder, or `auto`: the library's own model, else the recommended one if it
     can be had, else the starter; `on_notice` is told why. Safe to use from several threads.
@@ -31,24 +32,32 @@ class Library(Describing):
     """
 
     def index(
-        self, *roots: str | os.PathLike[str], on_progress: OnProgress = ignore_progress
+        self,
+        *roots: str | os.PathLike[str],
+        retry: bool = False,
+        on_progress: OnProgress = ignore_progress,
     ) -> IndexReport:
         """Add `roots` to the library and bring them up to date; without any, refresh all.
 
         New and changed photos are embedded, moved ones keep id and vector, photos that are
-        gone are dropped. Photos are only ever read.
+        gone are dropped. Photos are only ever read. Files that could not be decoded are opened
+        again only when they, or the decoders, change; with `retry` all of them are.
 
-        Raises: LibraryError, LibraryBusyError, ModelError.
+        Raises: LibraryError, LibraryBusyError, ModelError, DecoderError.
         """
         from clipsearch import indexing
 
         with self._exclusive():
             self._take_back_killed_exports()
+            self._before_switch(self.embedder.name, self.embedder.fingerprint)
             return indexing.index(
                 self._catalog,
                 self.embedder,
                 self._roots(roots),
+                workers=self.workers,
                 settings=self.settings,
+                before_removal=self._before_removal,
+                retry=retry,
                 on_progress=on_progress,
             )
 
@@ -60,7 +69,15 @@ class Library(Describing):
         Raises: LibraryError where the library does not follow that folder.
         """
         path = resolved(root)
-        with self._exclusive(), self._catalog.write() as db:
+        with self._exclusive():
+            with self._catalog.read() as db:
+                is_known = any(known.path == path for known in archive.roots(db))
+            if is_known:
+                self._back_up("forget")
+            return self._forget(path)
+
+    def _forget(self, path: str) -> int:
+        with self._catalog.write() as db:
             found = next((known for known in archive.roots(db) if known.path == path), None)
             if found is None:
                 raise LibraryError(

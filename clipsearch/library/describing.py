@@ -176,6 +176,10 @@ class Describing(Comparing):
         """
         from clipsearch import exporting
 
+        with self._catalog.read() as db:
+            known = runs.get(db, run)
+        if known is not None and not known.undone:
+            self._back_up("undo")
         with self._catalog.write() as db:
             found = runs.get(db, run)
             if found is None:

@@ -44,6 +44,7 @@ class Comparing(Saving):
         return duplicates.find(
             self._catalog,
             self._space.model_in_use(),
+            open_photo=self.workers.open_photo,
             settings=self.settings,
             similarity=similarity,
             identical=identical,

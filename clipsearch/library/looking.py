@@ -6,11 +6,11 @@ from pathlib import Path
 
 from clipsearch.catalog import archive, photos
 from clipsearch.errors import PhotoNotFoundError
-from clipsearch.library.session import Session
+from clipsearch.library.mending import Mending
 from clipsearch.records import Photo, Skipped, Status
 
 
-class Looking(Session):
+class Looking(Mending):
     """The questions that need no model."""
 
     def photo(self, photo_id: int) -> Photo:
@@ -29,14 +29,20 @@ class Looking(Session):
     def thumbnail(self, photo_id: int, *, size: int = 360) -> Path:
         """Return the path of a small WebP picture of a photo, made now if need be.
 
-        Raises: PhotoNotFoundError, PhotoError.
+        Raises: PhotoNotFoundError, PhotoError, DecoderError.
         """
         from clipsearch.photos import thumbnails
 
         found = self.photo(photo_id)
         with self._catalog.read() as db:
             key = photos.content_hash(db, photo_id).hex()
-        return thumbnails.thumbnail(found.path, self.folder / "thumbnails", key=key, size=size)
+        return thumbnails.thumbnail(
+            found.path,
+            self.folder / "thumbnails",
+            key=key,
+            size=size,
+            open_photo=self.workers.open_photo,
+        )
 
     def status(self) -> Status:
         """Count what the library holds."""

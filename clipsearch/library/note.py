@@ -71,6 +71,12 @@ def take_back(folder: Path, nonce: str) -> None:
         (folder / NAME).unlink(missing_ok=True)
 
 
+def is_of(folder: Path, nonce: str, library: str) -> bool:
+    """Tell whether the note is the one with this nonce, and about this library."""
+    found = _read(folder)
+    return found is not None and (found.get("nonce"), found.get("library")) == (nonce, library)
+
+
 def owner(folder: Path) -> Owner | None:
     """Return the server that has this very folder open, if there is one and it proves it.
 

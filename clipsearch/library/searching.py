@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import get_args
+from functools import wraps
+from typing import ParamSpec, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from clipsearch import places, relevance, searching
 from clipsearch.catalog import facets, filters, photos, vectors, words
 from clipsearch.catalog.archive import Model
-from clipsearch.errors import PhotoNotFoundError, QueryError
+from clipsearch.errors import DamagedIndexError, PhotoNotFoundError, QueryError
 from clipsearch.library.looking import Looking
 from clipsearch.query import Query, parse
 from clipsearch.records import (
@@ -32,6 +33,8 @@ from clipsearch.space import AnyPhoto
 from clipsearch.vectors import VectorIndex
 
 Ids = NDArray[np.int64]
+Asked = ParamSpec("Asked")
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,9 +63,24 @@ class _Question:
         return "general" if general else "fitted"
 
 
+def _undamaged(ask: Callable[Asked, Answer]) -> Callable[Asked, Answer]:
+    """Ask once more where a part of the index file, read only now, is damaged."""
+
+    @wraps(ask)
+    def asked_again(*args: Asked.args, **options: Asked.kwargs) -> Answer:
+        try:
+            return ask(*args, **options)
+        except DamagedIndexError:
+            args[0]._space.forget_index()  # type: ignore[attr-defined]
+            return ask(*args, **options)
+
+    return asked_again
+
+
 class Searching(Looking):
     """The questions that are answered with photos."""
 
+    @_undamaged
     def search(
         self,
         query: str | Query,
@@ -126,6 +144,7 @@ class Searching(Looking):
             calibration=asked.calibration,
         )
 
+    @_undamaged
     def similar(
         self, photo: AnyPhoto, *, k: int = 20, offset: int = 0, all_copies: bool = False
     ) -> SearchResult:
@@ -147,7 +166,7 @@ class Searching(Looking):
             vector,
             k=k,
             offset=offset,
-            among=None if known is None else _others(index.ids, known, copies),
+            without=None if known is None else _same(known, copies),
             copies=copies,
         )
         return SearchResult(
@@ -158,6 +177,7 @@ class Searching(Looking):
             hits=self._hits(ranking.ids, ranking),
         )
 
+    @_undamaged
     def explain(
         self,
         query: str | Query,
@@ -215,6 +235,7 @@ class Searching(Looking):
             calibration=asked.calibration,
         )
 
+    @_undamaged
     def facets(
         self, query: str | Query | None = None, *, min_relevance: float | None = None
     ) -> Facets:
@@ -380,10 +401,10 @@ def _no_image(term: object) -> NDArray[np.float32]:
     raise AssertionError(f"{term} is no phrase")
 
 
-def _others(ids: Ids, known: int, copies: Copies | None) -> Ids:
-    """Return all ids but one, and but its copies where those are not shown."""
-    same = np.array([known], np.int64)
+def _same(known: int, copies: Copies | None) -> Ids:
+    """Return a photo, and its copies where those are not shown."""
     if copies is not None and known in copies.ids:
         group = copies.groups[np.searchsorted(copies.ids, known)]
-        same = copies.ids[copies.groups == group]
-    return np.setdiff1d(ids, same, assume_unique=True)
+        same: Ids = copies.ids[copies.groups == group]
+        return same
+    return np.array([known], np.int64)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -24,7 +24,6 @@ from clipsearch.records import (
     Photo,
     Proposal,
     ScoredLabel,
-    SearchResult,
     Tag,
     ignore_progress,
 )
@@ -33,6 +32,10 @@ from clipsearch.space import Space
 if TYPE_CHECKING:
     from clipsearch.models.embedder import Embedder
     from clipsearch.vocabularies import Vocabulary
+
+
+Question = ParamSpec("Question")
+Answer = TypeVar("Answer")
 
 
 class _ServingSpace(Space):
@@ -79,27 +82,17 @@ class _ServingSpace(Space):
                     raise EmptyLibraryError(str(error)) from error
             raise
 
-    def embedder_of(self, model: Model) -> Embedder:
-        """Return the embedder, sure that its vectors may be compared with those of `model`.
-
-        Raises: LibraryError, ModelError; _SwitchedError where the library has another model now.
-        """
-        try:
-            return super().embedder_of(model)
-        except LibraryError as error:
-            with self._catalog.read() as db:
-                active = archive.active_model(db)
-            if self._name == "auto" and active is not None and active.id != model.id:
-                raise _SwitchedError(str(error)) from error
-            raise
+    def follows(self) -> tuple[str, str] | None:
+        """Return name and fingerprint of the model that the library has now, if it counts here."""
+        if self._name != "auto":
+            return None
+        with self._catalog.read() as db:
+            active = archive.active_model(db)
+        return None if active is None else (active.name, active.fingerprint)
 
 
 class EmptyLibraryError(LibraryError):
     """There is nothing to search yet: the server works, and waits for photos."""
-
-
-class _SwitchedError(LibraryError):
-    """The library changed its model while a question was answered; ask it once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +119,30 @@ class Effect:
 
     id: int
     tags: tuple[ScoredLabel, ...]
+
+
+def _again(
+    question: Callable[Concatenate[Any, Question], Answer],
+) -> Callable[Concatenate[Any, Question], Answer]:
+    """Let a question be asked once more where the library changed its model meanwhile.
+
+    Half of its answer may be of either model then, or what it looked for may be gone.
+    """
+
+    @wraps(question)
+    def asked(library: Any, /, *args: Question.args, **options: Question.kwargs) -> Answer:
+        before = library._serving.follows()
+        try:
+            found = question(library, *args, **options)
+        except Exception:
+            if library._serving.follows() == before:
+                raise
+        else:
+            if library._serving.follows() == before:
+                return found
+        return question(library, *args, **options)
+
+    return asked
 
 
 class ServedLibrary(Library):
@@ -171,15 +188,14 @@ class ServedLibrary(Library):
         """Return the name of the model that answers; nothing is loaded."""
         return self._serving.model_name()
 
-    def search(self, *args: Any, **options: Any) -> SearchResult:
-        """Search as `Library.search` does, also while the library changes its model.
-
-        Raises: QueryError, ModelError, PhotoNotFoundError, PhotoError.
-        """
-        try:
-            return super().search(*args, **options)
-        except _SwitchedError:
-            return super().search(*args, **options)
+    search = _again(Library.search)
+    similar = _again(Library.similar)
+    explain = _again(Library.explain)
+    facets = _again(Library.facets)
+    captions = _again(Library.captions)
+    classify = _again(Library.classify)
+    described = _again(Library.described)
+    new_hits = _again(Library.new_hits)
 
     def roots(self) -> tuple[str, ...]:
         """List the folders that the library follows."""
@@ -248,6 +264,7 @@ class ServedLibrary(Library):
                     found.append(Tagged(photo_id, max(of_photo, key=_sureness)))
         return sorted(found, key=lambda each: (*(-x for x in _sureness(each.tag)), each.id))
 
+    @_again
     def preview_tags(
         self, vocabulary: Vocabulary, query: str | None = None, *, sample: int = 60
     ) -> list[Effect]:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from clipsearch.catalog import Catalog, runs
-from clipsearch.config import LIBRARY_MARKER, Settings, default_library
-from clipsearch.errors import LibraryBusyError, LibraryError
+from clipsearch.config import Settings
+from clipsearch.errors import LibraryError
+from clipsearch.library.place import (
+    exclusive,
+    is_library,
+    library_folder,
+    mark_catalogue,
+    mark_library,
+    refuse_lost,
+)
 from clipsearch.space import Space
 
 if TYPE_CHECKING:
     from clipsearch.models.embedder import Embedder
+    from clipsearch.photos.workers.pool import Workers
 
 OnNotice = Callable[[str], None]
 
@@ -32,19 +41,21 @@ class Session:
         precision: str = "auto",
         settings: Settings | None = None,
         on_notice: OnNotice | None = None,
+        create: bool = True,
     ) -> None:
-        self.folder = Path(folder).expanduser().absolute() if folder else default_library()
+        self.folder = library_folder(folder)
         self.settings = settings or Settings()
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            marker = self.folder / LIBRARY_MARKER
-            if not marker.exists():
-                marker.write_text("This folder belongs to clipsearch.\n", encoding="utf-8")
-        except OSError as error:
+        if not (create or is_library(self.folder)):
             raise LibraryError(
-                f"{self.folder}: the library folder cannot be made: {error.strerror}"
-            ) from error
+                f"{self.folder}: there is no library here; `clipsearch index FOLDER` makes one, "
+                "--library DIR chooses another"
+            )
+        mark_library(self.folder)
+        refuse_lost(self.folder)
         self._catalog = Catalog(self.folder / "catalog.db")
+        mark_catalogue(self.folder)
+        self._workers: Workers | None = None
+        self._starting = threading.Lock()
         self._space = Space(
             self.folder,
             self._catalog,
@@ -67,7 +78,9 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """Close the catalogue and let go of model and index."""
+        """End the workers, close the catalogue and let go of model and index."""
+        if self._workers is not None:
+            self._workers.close()
         self._catalog.close()
         self._space.close()
 
@@ -79,21 +92,28 @@ class Session:
         """
         return self._space.embedder
 
+    @property
+    def workers(self) -> Workers:
+        """The processes that decode photos; each is started when it is needed."""
+        from clipsearch.photos.workers.pool import Workers
+
+        with self._starting:
+            if self._workers is None:
+                self._workers = Workers(
+                    self.settings.threads or os.cpu_count() or 2,
+                    memory=self.settings.decode_memory,
+                    seconds=self.settings.decode_seconds,
+                )
+            return self._workers
+
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
         """Let no other process index or export meanwhile.
 
         Raises: LibraryBusyError.
         """
-        from filelock import FileLock, Timeout
-
-        try:
-            with FileLock(self.folder / "index.lock", timeout=0):
-                yield
-        except Timeout:
-            raise LibraryBusyError(
-                f"{self.folder}: another clipsearch is changing this library; wait until it is done"
-            ) from None
+        with exclusive(self.folder):
+            yield
 
     def _take_back_killed_exports(self) -> None:
         from clipsearch import exporting

@@ -15,7 +15,7 @@ import numpy as np
 
 from clipsearch.models.embedder import Vectors
 from clipsearch.models.linear import pack
-from clipsearch.models.packaged import PackagedFile, read_verified
+from clipsearch.models.packaged import PackagedFile, read_verified, verified
 from clipsearch.models.texts import batches_by_length, encodable
 
 if TYPE_CHECKING:
@@ -61,14 +61,15 @@ class MiniLM:
         Raises:
             WeightsError: a file is missing or damaged.
         """
-        from safetensors.torch import load
+        from safetensors.torch import load_file
         from tokenizers import Tokenizer
 
         tokenizer: Tokenizer = Tokenizer.from_str(read_verified(TOKENIZER, folder).decode())
         tokenizer.no_padding()
         tokenizer.enable_truncation(LONGEST)
         self._tokenizer = tokenizer
-        self._weights = load(read_verified(WEIGHTS, folder))
+        # Mapped: of the half that is the table of words, a text touches a few rows only.
+        self._weights = load_file(verified(WEIGHTS, folder))
         self._linear = {
             name: pack(self._weights.pop(f"{name}.weight"), self._weights.pop(f"{name}.bias"))
             for layer in range(LAYERS)

@@ -51,12 +51,36 @@ def read_verified(packaged: PackagedFile, folder: Path | None = None) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise WeightsError(
-            f"{path}: the weights cannot be read ({error.strerror}); {_remedy(packaged)}"
-        ) from error
-    if hashlib.sha256(content).hexdigest() != packaged.sha256:
-        raise WeightsError(f"{path}: the weights are damaged or replaced; {_remedy(packaged)}")
+        raise _unreadable(packaged, path, error) from error
+    _compare(packaged, path, hashlib.sha256(content))
     return content
+
+
+def verified(packaged: PackagedFile, folder: Path | None = None) -> Path:
+    """Return the path of the file when its hash is right: for files that are mapped, not read.
+
+    Raises:
+        WeightsError: the file is missing, unreadable or not the expected one.
+    """
+    path = locate(packaged, folder)
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
+    except OSError as error:
+        raise _unreadable(packaged, path, error) from error
+    _compare(packaged, path, digest)
+    return path
+
+
+def _compare(packaged: PackagedFile, path: Path, digest: hashlib._Hash) -> None:
+    if digest.hexdigest() != packaged.sha256:
+        raise WeightsError(f"{path}: the weights are damaged or replaced; {_remedy(packaged)}")
+
+
+def _unreadable(packaged: PackagedFile, path: Path, error: OSError) -> WeightsError:
+    return WeightsError(
+        f"{path}: the weights cannot be read ({error.strerror}); {_remedy(packaged)}"
+    )
 
 
 def _remedy(packaged: PackagedFile) -> str:

@@ -16,6 +16,7 @@ from importlib import metadata as distributions
 from io import BufferedReader
 from math import ceil
 from pathlib import Path
+from typing import Protocol
 
 import PIL
 from PIL import (
@@ -46,10 +47,14 @@ from clipsearch.photos.formats import (
     what_else,
 )
 from clipsearch.photos.metadata import read_facts
+from clipsearch.photos.picturehash import picture_hash
 from clipsearch.photos.pixels import upright_rgb
 from clipsearch.records import Facts
 
 DEFAULT_MAX_PIXELS = 300_000_000
+
+NO_MEMORY = "needs more memory than there is"
+"""The reason that photos are refused for which no memory is left."""
 
 _PIXEL_LIMITS = (300_000_000, 200_000_000, 100_000_000, 50_000_000, 25_000_000)
 
@@ -90,14 +95,31 @@ _PLAIN_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A photo's pixels (8-bit RGB, upright), its facts and the SHA-256 of its file (32 bytes)."""
+    """A photo's pixels (8-bit RGB, upright), its facts and the SHA-256 of its file (32 bytes).
+
+    `picture_hash` is that of `photos.picturehash`, where it was asked for.
+    """
 
     image: Image.Image
     facts: Facts
     content_hash: bytes
+    picture_hash: int | None = None
 
 
-def content_hash(path: str | Path) -> bytes:
+class OpenPhoto(Protocol):
+    """What decodes photos: `open_photo` here, or that of `Workers`, with the same outcome."""
+
+    def __call__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        size: int,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+        hashed: bool = False,
+    ) -> Decoded: ...
+
+
+def content_hash(path: str | os.PathLike[str]) -> bytes:
     """Return the SHA-256 of a file, 32 bytes.
 
     Raises:
@@ -107,11 +129,19 @@ def content_hash(path: str | Path) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()
 
 
-def open_photo(path: str | Path, *, size: int, max_pixels: int = DEFAULT_MAX_PIXELS) -> Decoded:
+def open_photo(
+    path: str | os.PathLike[str],
+    *,
+    size: int,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    hashed: bool = False,
+) -> Decoded:
     """Decode the first picture of a file, its shortest side at least `size` pixels if it has them.
 
     The picture may be larger: JPEG is decoded at the nearest eighth, quarter or half, other
-    formats are reduced to no less than twice `size`. `facts` speak of the full size.
+    formats are reduced to no less than twice `size`. It never has more than `pixels.MOST_PIXELS`,
+    which makes pictures smaller than that whose one side is a hundred times the other. `facts`
+    speak of the full size. It runs in this process: a file that crashes a decoder ends it.
 
     Raises:
         PhotoError: whatever keeps this file from being decoded.
@@ -131,7 +161,7 @@ def open_photo(path: str | Path, *, size: int, max_pixels: int = DEFAULT_MAX_PIX
                 "raise --max-pixels to index it",
             )
         picture, facts = _decoded(image, size)
-    return Decoded(picture, facts, digest)
+        return Decoded(picture, facts, digest, picture_hash(picture) if hashed else None)
 
 
 def fingerprint(max_pixels: int) -> str:
@@ -177,7 +207,7 @@ def available_memory() -> int | None:
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[BufferedReader]:
+def _opened(path: str | os.PathLike[str]) -> Iterator[BufferedReader]:
     """Open a regular file; inside, every exception but PhotoError becomes one."""
     name = str(path)
     try:
@@ -217,7 +247,7 @@ def _require_unchanged(name: str, before: os.stat_result, after: os.stat_result)
         raise PhotoError(name, "changed while it was read", transient=True)
 
 
-def _identified(file: BufferedReader, path: str | Path) -> ImageFile.ImageFile:
+def _identified(file: BufferedReader, path: str | os.PathLike[str]) -> ImageFile.ImageFile:
     """Start the loader that the first bytes ask for; no pixel is decoded yet."""
     prefix = file.read(PREFIX_LENGTH)
     suffix = suffix_of(str(path))
@@ -290,7 +320,7 @@ def _reason(error: Exception) -> tuple[str, bool]:
             return "no such file", True
         return (error.strerror or "cannot be read").lower(), True
     if isinstance(error, MemoryError):
-        return "needs more memory than there is", False
+        return NO_MEMORY, False
     if isinstance(error, Image.DecompressionBombError):
         return "corrupt: it unpacks to far more pixels than it claims", False
     text = _one_line(error)

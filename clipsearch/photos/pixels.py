@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from math import ceil
 
 import numpy as np
 from PIL import Image, ImageCms, ImageFile
@@ -11,6 +12,9 @@ from PIL import Image, ImageCms, ImageFile
 # Bands of this many pixels are converted at a time, so that the copies which a conversion
 # makes stay small beside the picture itself: 169 megapixels of 1 bit would be 500 MB of RGB.
 BAND_PIXELS = 4_000_000
+
+MOST_PIXELS = 64_000_000
+"""Pixels of a result: shreds of a thousand times their width would stay as large as they are."""
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -30,9 +34,12 @@ def upright_rgb(image: Image.Image, orientation: int, size: int) -> Image.Image:
 
     `orientation` is the EXIF value (1 to 8) that still has to be applied. Where the
     shortest side has more than twice `size` pixels, the result is a whole fraction of the
-    original whose shortest side has at least twice `size`.
+    original whose shortest side has at least twice `size`; less only where it would have more
+    than `MOST_PIXELS`.
     """
     factor = max(1, min(image.size) // (2 * size))
+    while ceil(image.width / factor) * ceil(image.height / factor) > MOST_PIXELS:
+        factor += 1
     convert = _converter(image)
     if image.width * image.height <= BAND_PIXELS:
         result = _shrunk(convert(image), factor)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
 
 from clipsearch.errors import LibraryError, PhotoError
-from clipsearch.photos.decode import DEFAULT_MAX_PIXELS, open_photo
+from clipsearch.photos import decode
+from clipsearch.photos.decode import DEFAULT_MAX_PIXELS, OpenPhoto
 
 DEFAULT_SIZE = 360
 QUALITY = 80
@@ -35,6 +37,7 @@ def thumbnail(
     key: str,
     size: int = DEFAULT_SIZE,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    open_photo: OpenPhoto = decode.open_photo,
 ) -> Path:
     """Return the thumbnail of a photo, at most `size` pixels wide and high; make it if need be.
 
@@ -77,3 +80,13 @@ def _write(image: Image.Image, target: Path) -> None:
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
+
+
+def damaged(folder: Path) -> Iterator[Path]:
+    """Yield the thumbnails in a folder that cannot be decoded."""
+    for path in sorted(folder.glob("*/*.webp")):
+        try:
+            with Image.open(path) as image:
+                image.load()
+        except (OSError, ValueError, SyntaxError):
+            yield path

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import heapq
 import os
 import stat
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from clipsearch.config import LIBRARY_MARKER
@@ -15,6 +16,19 @@ from clipsearch.photos.formats import MAX_FILE_BYTES, SUFFIXES, refusal, suffix_
 from clipsearch.records import Skipped
 
 SIDECAR_SUFFIX = ".xmp"
+
+_PHOTO_SUFFIXES = frozenset(suffix.encode() for suffix in SUFFIXES)
+_USUAL = frozenset(
+    each
+    for suffix in SUFFIXES
+    if len(suffix) == 4
+    for each in (suffix.encode(), suffix.upper().encode())
+)
+_DOT = ord(".")
+_LIBRARY = frozenset({os.fsencode(LIBRARY_MARKER), b"catalog.db"})
+
+Stamp = tuple[bytes, int, int, str]
+"""A file as it is met: `FoundFile` with the path in the file system's own bytes."""
 
 IGNORED_FOLDERS = frozenset(
     {"@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"},
@@ -42,10 +56,12 @@ class FoundFile:
 class Walk:
     """What a walk of one root saw, sorted by the bytes of the path.
 
-    `unreadable` lists folders whose content is not known (`''` is the root itself): photos
-    that were indexed below one of them may well exist still.
+    `seen` counts the files that may be photos, those that were not picked too. `unreadable`
+    lists folders whose content is not known (`''` is the root itself): photos that were indexed
+    below one of them may well exist still.
     """
 
+    seen: int = 0
     files: list[FoundFile] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
@@ -55,22 +71,39 @@ def ignore_count(_: int) -> None:
     """Report nothing: the default of `on_progress`."""
 
 
-def walk(root: Path, on_progress: Callable[[int], None] = ignore_count) -> Walk:
+def all_of(_: bytes, files: Sequence[Stamp]) -> Iterable[Stamp]:
+    """Pick every file: the default of `pick`."""
+    return files
+
+
+def walk(
+    root: Path,
+    on_progress: Callable[[int], None] = ignore_count,
+    pick: Callable[[bytes, Sequence[Stamp]], Iterable[Stamp]] = all_of,
+) -> Walk:
     """List the photos under a folder, and every file that was passed over with its reason.
 
-    `on_progress` gets the number of photos found so far, once a folder.
+    `on_progress` gets the number of photos met so far, once a folder. `pick` gets the path of
+    each folder and its files, and gives back those to list; the folders come in the order of
+    the bytes of their paths, so that a million files need not be in memory at once.
 
     Raises:
         LibraryError: the root is not there, is no folder or holds a library.
     """
     identity = _identity_of_root(root)
     found = Walk()
-    folders = [""]
-    # A list of folders instead of recursion: trees may be deeper than Python's stack.
+    # Subfolders come after their folder in the order of bytes, so the least of those that wait
+    # is the next of all.
+    folders = [b""]
     while folders:
-        folder = folders.pop()
-        folders.extend(_walk_folder(root, folder, found))
-        on_progress(len(found.files))
+        folder = heapq.heappop(folders)
+        files = _walk_folder(os.fsencode(root), folder, found, folders)
+        found.seen += len(files)
+        found.files += (
+            FoundFile(os.fsdecode(path), size, mtime_ns, sidecar)
+            for path, size, mtime_ns, sidecar in pick(folder, files)
+        )
+        on_progress(found.seen)
     if _identity(root) != identity and "" not in found.unreadable:
         # A disk that went away during the walk looks like folders that were deleted.
         _not_listed(found, "", "the folder went away while it was read")
@@ -104,77 +137,101 @@ def _identity(root: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _walk_folder(root: Path, folder: str, found: Walk) -> list[str]:
-    """Add the files of one folder to `found` and return its subfolders."""
+def _walk_folder(root: bytes, folder: bytes, found: Walk, folders: list[bytes]) -> list[Stamp]:
+    """Return the files of one folder; its subfolders go to the heap `folders`."""
     try:
         with os.scandir(os.path.join(root, folder)) as listing:  # noqa: PTH118 - 3x faster than Path
             entries = list(listing)
     except FileNotFoundError:
-        if not folder:
-            _not_listed(found, folder, "the folder went away while it was read")
+        # Deleted in this moment, or the disk is away for a moment: the next run will tell.
+        _not_listed(found, os.fsdecode(folder), "the folder went away while it was read")
         return []
     except OSError as error:
-        _not_listed(found, folder, f"the folder cannot be listed: {_why(error)}")
+        _not_listed(found, os.fsdecode(folder), f"the folder cannot be listed: {_why(error)}")
         return []
-    names = {entry.name for entry in entries}
-    if LIBRARY_MARKER in names and "catalog.db" in names:
-        return []
-    subfolders: list[str] = []
-    files: list[FoundFile] = []
-    sidecars: dict[str, str] = {}
+    prefix = folder + b"/" if folder else b""
+    files: list[Stamp] = []
+    sidecars: dict[bytes, str] = {}
+    skipped: list[Skipped] = []
+    subfolders: list[bytes] = []
+    others: set[bytes] = set()  # names
+    unreadable = False
     for entry in entries:
-        path = f"{folder}/{entry.name}" if folder else entry.name
+        name = entry.name
+        path = prefix + name
         try:
-            if entry.is_dir(follow_symlinks=False):
-                if not entry.name.startswith(".") and entry.name not in IGNORED_FOLDERS:
+            # Nearly all files are so, and take this short way.
+            if (
+                (name[-4:] in _USUAL or name[name.rfind(b".") :].lower() in _PHOTO_SUFFIXES)
+                and name[0] != _DOT
+                and entry.is_file(follow_symlinks=False)
+            ):
+                status = entry.stat(follow_symlinks=False)
+                if status.st_size <= MAX_FILE_BYTES:
+                    files.append((path, status.st_size, status.st_mtime_ns, ""))
+                    continue
+            elif entry.is_dir(follow_symlinks=False):
+                if name[0] != _DOT and os.fsdecode(name) not in IGNORED_FOLDERS:
                     subfolders.append(path)
                 continue
-            answer = _look_at(entry, path)
-        except FileNotFoundError:
+            others.add(name)
+            answer = _look_at(entry, os.fsdecode(name))
+        except FileNotFoundError:  # as above
+            unreadable = True
             continue
         except OSError as error:
             # The folder could be listed but not entered: its photos are still there.
-            found.skipped.append(Skipped(path, _why(error)))
-            if folder not in found.unreadable:
-                found.unreadable.append(folder)
+            skipped.append(Skipped(os.fsdecode(path), _why(error)))
+            unreadable = True
             continue
-        if isinstance(answer, FoundFile):
-            if suffix_of(entry.name) == SIDECAR_SUFFIX:
-                sidecars[answer.path] = f"{answer.size}:{answer.mtime_ns}"
+        if isinstance(answer, os.stat_result):
+            if _suffix(name) == SIDECAR_SUFFIX:
+                sidecars[path] = f"{answer.st_size}:{answer.st_mtime_ns}"
             else:
-                files.append(answer)
+                files.append((path, answer.st_size, answer.st_mtime_ns, ""))
         elif answer is not None:
-            found.skipped.append(Skipped(path, answer))
-    found.files += _with_sidecars(files, sidecars)
-    found.skipped += (Skipped(path, "XMP sidecar without its photo") for path in sidecars)
-    return subfolders
+            skipped.append(Skipped(os.fsdecode(path), answer))
+    if others >= _LIBRARY:
+        return []
+    if sidecars:
+        files = _with_sidecars(files, sidecars)
+        skipped += (
+            Skipped(os.fsdecode(path), "XMP sidecar without its photo") for path in sidecars
+        )
+    for subfolder in subfolders:
+        heapq.heappush(folders, subfolder)
+    found.skipped += skipped
+    if unreadable:
+        found.unreadable.append(os.fsdecode(folder))
+    return files
 
 
-def _with_sidecars(files: list[FoundFile], sidecars: dict[str, str]) -> list[FoundFile]:
+def _suffix(name: bytes) -> str:
+    return suffix_of(os.fsdecode(name))
+
+
+def _with_sidecars(files: list[Stamp], sidecars: dict[bytes, str]) -> list[Stamp]:
     """Return the files with what their sidecars are like; those are taken out of `sidecars`."""
-    if not sidecars:
-        return files
-    used: set[str] = set()
+    ending = SIDECAR_SUFFIX.encode()
+    used: set[bytes] = set()
     result = []
-    for file in files:
-        stem = file.path[: len(file.path) - len(suffix_of(file.path))]
-        own = [
-            name
-            for name in dict.fromkeys([file.path + SIDECAR_SUFFIX, stem + SIDECAR_SUFFIX])
-            if name in sidecars
-        ]
+    for path, size, mtime_ns, _ in files:
+        stem, suffix = os.path.splitext(path)  # noqa: PTH122 - names may hold any byte
+        stem += b"." if suffix == b"." else b""
+        own = [name for name in dict.fromkeys([path + ending, stem + ending]) if name in sidecars]
         used.update(own)
-        result.append(replace(file, sidecar=" ".join(sidecars[name] for name in own)))
+        result.append((path, size, mtime_ns, " ".join(sidecars[name] for name in own)))
     for name in used:
         del sidecars[name]
     return result
 
 
-def _look_at(entry: os.DirEntry[str], path: str) -> FoundFile | str | None:
-    """Return a file to index, a reason to skip it, or None for what is not worth a word."""
-    suffix = suffix_of(entry.name)
-    if entry.name.startswith("."):
-        return _look_at_hidden(entry.name)
+def _look_at(entry: os.DirEntry[bytes], name: str) -> os.stat_result | str | None:
+    """Return what a file to index is like, a reason to skip it, or None for what is not worth
+    a word."""
+    suffix = suffix_of(name)
+    if name.startswith("."):
+        return _look_at_hidden(name)
     if entry.is_symlink():
         try:
             status = entry.stat()
@@ -199,7 +256,7 @@ def _look_at(entry: os.DirEntry[str], path: str) -> FoundFile | str | None:
         return reason
     if status.st_size > MAX_FILE_BYTES:
         return too_large(status.st_size)
-    return FoundFile(path, status.st_size, status.st_mtime_ns)
+    return status
 
 
 def _look_at_hidden(name: str) -> str | None:

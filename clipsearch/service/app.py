@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Collection
 
@@ -41,8 +42,10 @@ API = (
     *labels.ROUTES,
     *archive.ROUTES,
 )
+log = logging.getLogger("clipsearch.service")
+
 _PAGES = frozenset({"/", "/login"})
-_OPEN = frozenset({"/login", "/health"})
+_OPEN = frozenset({"/login", "/logout", "/health"})
 
 
 def create_app(
@@ -115,7 +118,7 @@ def _protect(app: Flask, guard: Guard) -> None:
         wants_page = request.path == "/" and request.method == "GET"
         if error.status == 401 and wants_page:
             return Response(status=303, headers={"Location": "/login"})
-        return errors.answer(error.status, str(error))
+        return errors.refusal(error)
 
 
 def _watch(app: Flask, service: Service) -> None:
@@ -130,4 +133,13 @@ def _watch(app: Flask, service: Service) -> None:
         rule = request.url_rule.rule if request.url_rule else "none"
         seconds = time.perf_counter() - g.get("started", time.perf_counter())
         service.metrics.record(request.method, rule, response.status_code, seconds)
+        # Without the query: it may hold a token, and says what somebody looks for.
+        log.info(
+            "%s %s %s %d %.0f ms",
+            request.remote_addr,
+            request.method,
+            request.path,
+            response.status_code,
+            seconds * 1000,
+        )
         return response

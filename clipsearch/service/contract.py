@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
 from flask.blueprints import BlueprintSetupState
-from werkzeug.routing import PathConverter
+from werkzeug.routing import IntegerConverter, PathConverter
 
 from clipsearch.service import fields
 from clipsearch.service.bodies import json_object
@@ -71,10 +71,16 @@ class _Name(PathConverter):
     part_isolating = False
 
 
+class _Number(IntegerConverter):
+    """A number as it is written here: Python reads the digits of all scripts."""
+
+    regex = "[0-9]+"
+
+
 def blueprint(name: str, routes: tuple[Route, ...], service: Service) -> Blueprint:
     """Return a blueprint of routes that check what they are given before they answer."""
     made = Blueprint(name, __name__)
-    made.record_once(_learn_names)
+    made.record_once(_learn_parts)
     for number, route in enumerate(routes):
         made.add_url_rule(
             route.path.replace("<name>", "<name_with_slashes:name>"),
@@ -86,8 +92,8 @@ def blueprint(name: str, routes: tuple[Route, ...], service: Service) -> Bluepri
     return made
 
 
-def _learn_names(state: BlueprintSetupState) -> None:
-    state.app.url_map.converters["name_with_slashes"] = _Name
+def _learn_parts(state: BlueprintSetupState) -> None:
+    state.app.url_map.converters.update(name_with_slashes=_Name, int=_Number)
 
 
 def _checked(route: Route, service: Service) -> Callable[..., Response]:

@@ -35,17 +35,29 @@ _SENTENCES = {
 
 
 class RequestError(ClipsearchError):
-    """A request that cannot be understood or is not allowed; `status` is that of the answer."""
+    """A request that cannot be understood or is not allowed; `status` is that of the answer.
 
-    def __init__(self, message: str, status: int = 400) -> None:
+    `wait` are the seconds after which it may be sent again.
+    """
+
+    def __init__(self, message: str, status: int = 400, wait: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.wait = wait
 
 
 def answer(status: int, sentence: str, **more: Any) -> Response:
     """Return the answer to a request that failed."""
     body = {"ok": False, "error": sentence, "status": status, **more}
     return Response(json.dumps(body), status, mimetype="application/json")
+
+
+def refusal(error: RequestError) -> Response:
+    """Return the answer to a request that is refused."""
+    found = answer(error.status, str(error))
+    if error.wait is not None:
+        found.headers["Retry-After"] = str(error.wait)
+    return found
 
 
 def register(app: Flask) -> None:
@@ -57,7 +69,7 @@ def register(app: Flask) -> None:
 
 def _known(error: ClipsearchError) -> Response:
     if isinstance(error, RequestError):
-        return answer(error.status, str(error))
+        return refusal(error)
     if isinstance(error, QueryError):
         return answer(400, error.reason, position=error.position)
     if isinstance(error, PhotoNotFoundError):

@@ -27,7 +27,12 @@ _MEANINGS = {
     413: "The request is too large.",
     415: "The body is of another type.",
     416: "There is no such range.",
+    429: "Too many wrong tokens came from this address.",
     503: "Too much at a time, or the library or its model is in trouble.",
+}
+_RETRY_AFTER = {
+    "description": "Seconds after which it may be tried again.",
+    "schema": {"type": "integer", "minimum": 1},
 }
 _ERROR = {
     "type": "object",
@@ -64,7 +69,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
 
 
 def _operation(route: Route) -> dict[str, Any]:
-    statuses = {route.status, 401, 403, *route.others}
+    statuses = {route.status, 401, 403, 429, *route.others}
     if route.body is not None:
         statuses |= {413}
     responses = {str(code): _response(route, code) for code in sorted(statuses)}
@@ -139,4 +144,6 @@ def _response(route: Route, code: int) -> dict[str, Any]:
             shape["required"] = [*shape["required"], "took_ms"]
         content = {"application/json": {"schema": shape}}
     found: dict[str, Any] = {"description": _MEANINGS[code]}
+    if code == 429:
+        found["headers"] = {"Retry-After": _RETRY_AFTER}
     return {**found, "content": content} if content else found

@@ -79,21 +79,43 @@ def _ranged(environ: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in environ.items() if name != "HTTP_RANGE"}
 
 
-def _opened(photo: Photo, roots: Sequence[str]) -> IO[bytes]:
-    """Open a photo's file, sure that it lies under a root with all links resolved."""
+def require_inside(photo: Photo, roots: Sequence[str]) -> str:
+    """Return the path of a photo's file with all links resolved; it lies under a root.
+
+    Raises: RequestError where it leads elsewhere.
+    """
     path = os.path.realpath(photo.path)
     # A root is kept with its links resolved; it may have become one since.
     if not any(inside(path, os.path.realpath(root)) and inside(path, root) for root in roots):
-        raise _away(photo)
+        raise RequestError(
+            f"photo {photo.id} is a link, and its file lies outside the folders of the library; "
+            "index the folder that it lies in",
+            404,
+        )
+    return path
+
+
+def _opened(photo: Photo, roots: Sequence[str]) -> IO[bytes]:
+    """Open a photo's file, sure that it lies under a root with all links resolved."""
+    path = require_inside(photo, roots)
     try:
         # Not blocking, in case a pipe has taken the file's place.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         raise _away(photo) from None
     file = os.fdopen(descriptor, "rb")
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        status = os.fstat(descriptor)
+        # A folder above it may have become a link between the look and the opening.
+        now = os.lstat(require_inside(photo, roots))
+        if not stat.S_ISREG(status.st_mode) or not os.path.samestat(status, now):
+            raise _away(photo)
+    except OSError:
         file.close()
-        raise _away(photo)
+        raise _away(photo) from None
+    except BaseException:
+        file.close()
+        raise
     return file
 
 

@@ -12,6 +12,7 @@ from werkzeug.exceptions import NotFound
 from werkzeug.security import safe_join
 
 from clipsearch import resources
+from clipsearch.service.errors import RequestError
 from clipsearch.service.security import Guard
 
 TYPES = {
@@ -47,6 +48,23 @@ _LOGIN = """<!doctype html>
 </html>
 """
 
+_LOGGED_IN = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>clipsearch: log out</title>
+</head>
+<body>
+<h1>clipsearch</h1>
+<p>You are logged in. <a href="/">To the photos</a></p>
+<form method="post" action="/logout">
+<p><button>Log out</button></p>
+</form>
+</body>
+</html>
+"""
+
 
 def blueprint(guard: Guard) -> Blueprint:
     """Return the routes of the page."""
@@ -55,15 +73,11 @@ def blueprint(guard: Guard) -> Blueprint:
     @pages.get("/", provide_automatic_options=False)
     def index() -> Response:
         if guard.token is not None and "token" in request.args:
-            if not guard.is_token(request.args["token"].strip()):
-                return _login("That is not the token of this server.", 401)
             # Away from the address bar, and from the history.
             rest = {name: value for name, value in request.args.items() if name != "token"}
-            target = f"/?{urlencode(rest)}" if rest else "/"
-            return _let_in(guard, target)
-        return _file(
-            resources.folder("web") / "templates" / "index.html", "text/html; charset=utf-8"
-        )
+            return _tried(guard, request.args["token"], f"/?{urlencode(rest)}" if rest else "/")
+        page = resources.folder("web") / "templates" / "index.html"
+        return guard.renew(request, _file(page, "text/html; charset=utf-8"))
 
     @pages.get("/static/<path:name>", provide_automatic_options=False)
     def static(name: str) -> Response:
@@ -75,17 +89,35 @@ def blueprint(guard: Guard) -> Blueprint:
 
     @pages.get("/login", provide_automatic_options=False)
     def login() -> Response:
-        return _login("", 200) if guard.token is not None else _to("/")
+        if guard.token is None:
+            return _to("/")
+        return _page(_LOGGED_IN, 200) if guard.is_logged_in(request) else _login("", 200)
 
     @pages.post("/login", provide_automatic_options=False)
     def log_in() -> Response:
         if guard.token is None:
             return _to("/")
-        if not guard.is_token(request.form.get("token", "").strip()):
-            return _login("That is not the token of this server.", 401)
-        return _let_in(guard, "/")
+        return _tried(guard, request.form.get("token", ""), "/")
+
+    @pages.post("/logout", provide_automatic_options=False)
+    def log_out() -> Response:
+        return guard.let_out(request, _to("/login"))
 
     return pages
+
+
+def _tried(guard: Guard, token: str, target: str) -> Response:
+    """Let a browser in that shows the token, or say on the page why not."""
+    try:
+        is_right = guard.is_token(token.strip(), request.remote_addr)
+    except RequestError as error:
+        sentence = str(error)
+        response = _login(f"{sentence[:1].upper()}{sentence[1:]}.", error.status)
+        response.headers["Retry-After"] = str(error.wait)
+        return response
+    if not is_right:
+        return _login("That is not the token of this server.", 401)
+    return guard.let_in(request, _to(target))
 
 
 def _file(path: Path, kind: str) -> Response:
@@ -101,19 +133,13 @@ def _file(path: Path, kind: str) -> Response:
 
 
 def _login(message: str, status: int) -> Response:
-    response = Response(_LOGIN.format(message=html.escape(message)), status, mimetype="text/html")
+    return _page(_LOGIN.format(message=html.escape(message)), status)
+
+
+def _page(text: str, status: int) -> Response:
+    response = Response(text, status, mimetype="text/html")
     response.headers["Cache-Control"] = "no-store"
     return response
-
-
-def _let_in(guard: Guard, target: str) -> Response:
-    # Behind a proxy with HTTPS the request itself comes as plain HTTP.
-    secure = (
-        request.is_secure
-        or request.headers.get("Origin", "").lower().startswith("https:")
-        or request.headers.get("X-Forwarded-Proto", "").strip().lower() == "https"
-    )
-    return guard.let_in(_to(target), secure=secure)
 
 
 def _to(target: str) -> Response:

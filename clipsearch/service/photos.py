@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from clipsearch.service.context import Service
 from clipsearch.service.contract import Route
 from clipsearch.service.errors import RequestError
 from clipsearch.service.fields import Given
-from clipsearch.space import inside
 
 SIZES = ("160", "360", "720", "1440")
 """Few sizes, so that nobody fills the disk with thumbnails."""
@@ -81,7 +79,7 @@ def photo(service: Service, given: Given) -> PhotoAnswer:
 
 def thumbnail(service: Service, given: Given) -> Response:
     """Send a small WebP picture of a photo."""
-    _require_inside(service, given["id"])
+    originals.require_inside(service.library.photo(given["id"]), service.library.roots())
     with service.decoding():
         path = service.library.thumbnail(given["id"], size=int(given["size"]))
     # Read at once: a page that goes away would leave the file open. The name of the file is the
@@ -91,19 +89,6 @@ def thumbnail(service: Service, given: Given) -> Response:
     )
     response.headers["Cache-Control"] = "private, max-age=300"
     return response
-
-
-def _require_inside(service: Service, photo_id: int) -> None:
-    """Refuse a photo that has become a link which leads out of the library's folders."""
-    path = os.path.realpath(service.library.photo(photo_id).path)
-    # A root is kept with its links resolved; it may have become one since.
-    roots = service.library.roots()
-    if not any(inside(path, os.path.realpath(root)) and inside(path, root) for root in roots):
-        raise RequestError(
-            f"photo {photo_id} is a link, and its file lies outside the folders of the library; "
-            "index the folder that it lies in",
-            404,
-        )
 
 
 def original(service: Service, given: Given) -> Response:

@@ -7,25 +7,25 @@ that it points at this machine (DNS rebinding) is not among the trusted hosts.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import ipaddress
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from flask import Request, Response
 from werkzeug.exceptions import HTTPException
 
 from clipsearch.errors import ClipsearchError
+from clipsearch.service.attempts import Attempts
 from clipsearch.service.errors import RequestError
+from clipsearch.service.sessions import LASTS, Sessions
 
 COOKIE = "clipsearch"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 SHORTEST_TOKEN = 16
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_KEPT = 30 * 24 * 3600  # seconds that a browser stays logged in
 
 # Found, not parsed: what a stranger sends may be large and deep.
 _KEY = re.compile(rb'"api_key"\s*:\s*("(?:[^"\\\x00-\x1f]|\\.){1,1024}")')
@@ -55,6 +55,11 @@ class Guard:
     token: str | None = None
     hosts: frozenset[str] = LOOPBACK
     addresses: bool = False
+    attempts: Attempts = field(default_factory=Attempts)
+    sessions: Sessions = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sessions", Sessions(self.token or ""))
 
     def check_host(self, request: Request) -> None:
         """Refuse a request that was sent to a name which is not ours.
@@ -73,40 +78,77 @@ class Guard:
 
         It comes as a bearer, as `api_key` where Roboflow's clients put it, or as our cookie.
 
-        Raises: RequestError with 401.
+        Raises: RequestError with 401, or with 429 after too many wrong ones.
         """
-        if self.token is None or self.is_cookie(request.cookies.get(COOKIE, "")):
+        if self.token is None or self.is_logged_in(request):
             return
-        scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self.is_token(credentials.strip()):
-            return
-        if request.path.startswith("/clip/"):
-            if self.is_token(request.args.get("api_key", "")):
-                return
-            if request.mimetype == "application/json" and self.is_token(_key_of_body(request)):
-                return
+        address, has_shown = request.remote_addr, False
+        for way in (_bearer, _key_of_address, _key_of_body):
+            if way is _key_of_body and _may_hold_key(request):
+                self.attempts.require(address)  # before it is read
+            if shown := way(request):
+                if not has_shown:
+                    self.attempts.require(address)
+                has_shown = True
+                if _equal(shown, self.token):
+                    self.attempts.right(address)
+                    return
+        if has_shown:
+            self.attempts.wrong(address)
         raise RequestError(
             "this server needs its token: Authorization: Bearer TOKEN, or log in at /login", 401
         )
 
-    def is_token(self, text: str) -> bool:
-        """Compare in a time that does not tell how much of it is right."""
-        return self.token is not None and _equal(text, self.token)
+    def is_token(self, text: str, address: str | None) -> bool:
+        """Tell whether what somebody at an address shows is the token, and count if it is not.
 
-    def is_cookie(self, text: str) -> bool:
-        """Tell whether a cookie is one that we gave out for this token."""
-        return self.token is not None and _equal(text, self.cookie())
+        The comparison takes a time that does not tell how much of it is right.
 
-    def cookie(self) -> str:
-        """Return what the browser keeps: made from the token, which it does not reveal."""
-        assert self.token is not None  # noqa: S101 - callers look
-        return hmac.new(self.token.encode(), b"clipsearch cookie", hashlib.sha256).hexdigest()
+        Raises: RequestError with 429 after too many wrong ones.
+        """
+        if self.token is None:
+            return False
+        self.attempts.require(address)
+        if _equal(text, self.token):
+            self.attempts.right(address)
+            return True
+        if text:
+            self.attempts.wrong(address)
+        return False
 
-    def let_in(self, response: Response, *, secure: bool) -> Response:
-        """Give a browser the cookie, so that pictures load too."""
-        response.set_cookie(
-            COOKIE, self.cookie(), max_age=_KEPT, httponly=True, samesite="Strict", secure=secure
+    def is_logged_in(self, request: Request) -> bool:
+        """Tell whether a request has a cookie that we gave out for this token."""
+        return self.token is not None and self.sessions.is_open(request.cookies.get(COOKIE, ""))
+
+    def let_in(self, request: Request, response: Response) -> Response:
+        """Give a browser a cookie, so that pictures load too."""
+        # Behind a proxy with HTTPS the request itself comes as plain HTTP.
+        secure = (
+            request.is_secure
+            or request.headers.get("Origin", "").lower().startswith("https:")
+            or request.headers.get("X-Forwarded-Proto", "").strip().lower() == "https"
         )
+        response.set_cookie(
+            COOKIE,
+            self.sessions.cookie(),
+            max_age=LASTS,
+            httponly=True,
+            samesite="Strict",
+            secure=secure,
+        )
+        return response
+
+    def renew(self, request: Request, response: Response) -> Response:
+        """Give a browser that comes often a new cookie before its own ends."""
+        if self.token and self.sessions.is_ageing(request.cookies.get(COOKIE, "")):
+            return self.let_in(request, response)
+        return response
+
+    def let_out(self, request: Request, response: Response) -> Response:
+        """End the cookie of a browser, here and there."""
+        if self.token is not None:
+            self.sessions.end(request.cookies.get(COOKIE, ""))
+        response.delete_cookie(COOKIE, httponly=True, samesite="Strict")
         return response
 
 
@@ -178,7 +220,23 @@ def host_name(host: str) -> str:
     return name.lower() if not colon or _is_port(f":{port}") else ""
 
 
+def _bearer(request: Request) -> str:
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    return credentials.strip() if scheme.lower() == "bearer" else ""
+
+
+def _key_of_address(request: Request) -> str:
+    return request.args.get("api_key", "") if request.path.startswith("/clip/") else ""
+
+
+def _may_hold_key(request: Request) -> bool:
+    is_json = request.mimetype == "application/json"
+    return is_json and request.path.startswith("/clip/")
+
+
 def _key_of_body(request: Request) -> str:
+    if not _may_hold_key(request):
+        return ""
     try:
         found = _KEY.search(request.get_data())
         key = json.loads(found[1]) if found else ""

@@ -13,18 +13,22 @@ from types import TracebackType
 from typing import Any, Self
 
 from waitress import wasyncore
-from waitress.server import create_server
+from waitress.adjustments import Adjustments
+from waitress.task import ThreadedTaskDispatcher
 
 from clipsearch.errors import ClipsearchError
 from clipsearch.library import note
 from clipsearch.library.serving import ServedLibrary
 from clipsearch.service.app import create_app
+from clipsearch.service.connections import Listener
 from clipsearch.service.context import Service
 from clipsearch.service.events import MOST_STREAMS
 from clipsearch.service.monitoring import NONCE
 from clipsearch.service.security import is_loopback, trusted_name
 
 LOOK = 0.2  # seconds between looks at whether to stop
+TOGETHER = 8  # requests of the largest size that may be on their way in at a time
+AGAIN = 5.0  # seconds between looks at the note of the library's server
 
 
 def guarded(host: str, token: str | None) -> None:
@@ -91,22 +95,35 @@ class Server:
         self._nonce: str = app.config.setdefault(NONCE, secrets.token_hex(32))
         self._sockets: dict[int, Any] = {}
         self._stopping = threading.Event()
+        self._keeper = threading.Thread(target=self._keep_note, name="note", daemon=True)
         self._library = library
-        self._server: Any = create_server(
-            app,
-            map=self._sockets,
+        settings = Adjustments(
             sockets=[listening],
             threads=threads + MOST_STREAMS,
             ident="clipsearch",
-            connection_limit=200,
-            channel_timeout=60,
+            # The listener has limits of its own; select() ends at 1,024 files.
+            connection_limit=1 << 30,
+            asyncore_use_poll=True,
             # The application refuses what is over its own limit, in the shape of all errors.
             max_request_body_size=max_upload + (1 << 20),
             max_request_header_size=64 << 10,
             # Without it waitress does not notice that a listener to events has gone.
             channel_request_lookahead=1,
             expose_tracebacks=False,
+            log_socket_errors=False,
         )
+        self._threads = ThreadedTaskDispatcher()
+        self._threads.set_thread_count(settings.threads)
+        self._listener: Any = Listener(
+            app,
+            self._sockets,
+            _sock=listening,
+            dispatcher=self._threads,
+            adj=settings,
+            bind_socket=False,
+            sockinfo=(listening.family, listening.type, listening.proto, listening.getsockname()),
+        )
+        self._listener.most_bytes = TOGETHER * max_upload
         self.port: int = listening.getsockname()[1]
         shown = "127.0.0.1" if host in ("0.0.0.0", "", "localhost") else host.strip("[]")  # noqa: S104
         shown = "[::1]" if shown == "::" else f"[{shown}]" if ":" in shown else shown
@@ -114,6 +131,7 @@ class Server:
 
     def __enter__(self) -> Self:
         self._leave_note()
+        self._keeper.start()
         return self
 
     def __exit__(
@@ -130,9 +148,10 @@ class Server:
             wasyncore.loop(
                 timeout=LOOK,
                 map=self._sockets,
-                use_poll=self._server.adj.asyncore_use_poll,
+                use_poll=True,
                 count=1,
             )
+            self._listener.sweep()
 
     def stop(self) -> None:
         """Let `run` return, which another thread is in."""
@@ -141,18 +160,27 @@ class Server:
     def close(self) -> None:
         """Stop listening, end streams, stop at the next step of a job, take the note back."""
         self.stop()
+        if self._keeper.is_alive():
+            self._keeper.join(note.PATIENCE + 1)
         self._take_note_back()
         self.service.close()
-        self._server.task_dispatcher.shutdown()
+        self._threads.shutdown()
         wasyncore.close_all(self._sockets)
+
+    def _keep_note(self) -> None:
+        """Leave the note again where the server that had left its own has gone."""
+        while not self._stopping.wait(AGAIN):
+            # A catalogue that is gone, or being restored, is back in a moment or a case for health.
+            with contextlib.suppress(ClipsearchError):
+                self._leave_note()
 
     def _leave_note(self) -> None:
         """Say in the library's folder where its server is; not all folders can be written to.
 
         Where another server says so and answers, it stays the one that is asked.
         """
-        folder = self._library.folder
-        if note.owner(folder) is not None:
+        folder, library = self._library.folder, self._library.identity().library
+        if note.is_of(folder, self._nonce, library) or note.owner(folder) is not None:
             return
         with contextlib.suppress(OSError):
             note.leave(
@@ -160,7 +188,7 @@ class Server:
                 {
                     "url": self.url,
                     "pid": os.getpid(),
-                    "library": self._library.identity().library,
+                    "library": library,
                     "nonce": self._nonce,
                     "started": datetime.now(UTC).replace(microsecond=0).isoformat(),
                 },

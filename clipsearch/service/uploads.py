@@ -102,7 +102,7 @@ def _decoded(service: Service, path: Path) -> decode.Decoded:
     size = service.library.embedder.image_size
     try:
         with service.decoding():
-            return decode.open_photo(path, size=size, max_pixels=_limit(service))
+            return service.library.workers.open_photo(path, size=size, max_pixels=_limit(service))
     except PhotoError as error:
         reason = error.reason.partition("; raise --max-pixels")[0]
         raise RequestError(f"the picture that was sent: {reason}") from error

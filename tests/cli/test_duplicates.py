@@ -93,9 +93,9 @@ def test_files_that_are_gone_are_counted_with_the_reason(doubled: Run, photos: P
     assert (photos / "other.jpg").exists()
 
 
-def test_contradicting_options_and_an_empty_library_are_errors(run: Run) -> None:
+def test_contradicting_options_and_a_library_that_is_not_there_are_errors(run: Run) -> None:
     code, _, err = run("duplicates", "--identical", "--similarity", "0.9")
     assert (code, "exclude each other" in err) == (2, True)
     assert run("duplicates", "--similarity", "1.5")[0] == 2
     code, _, err = run("duplicates", "--model", "colours")
-    assert (code, "the library is empty" in err) == (1, True)
+    assert (code, "there is no library here" in err) == (1, True)

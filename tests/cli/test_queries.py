@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from clipsearch import Library
 from clipsearch.cli.queries import query_text
 from clipsearch.query import parse
 from tests.cli.conftest import Run
@@ -42,7 +43,8 @@ def test_a_query_survives_the_shell(typed: str, query: str) -> None:
     assert parse(query_text(tuple(shlex.split(typed)))) == parse(query)
 
 
-def test_a_filter_that_is_added_is_told_to_lose_its_plus(run: Run) -> None:
+def test_a_filter_that_is_added_is_told_to_lose_its_plus(run: Run, tmp_path: Path) -> None:
+    Library(tmp_path / "library").close()
     code, _, err = run("search", "dog", "+tag:red ball")
     assert code == 1
     assert "write tag: without the plus" in err

@@ -370,6 +370,7 @@ def test_openapi_document_lists_every_route(client: FlaskClient) -> None:
     rules = {rule.rule for rule in app.url_map.iter_rules()} - {
         "/",
         "/login",
+        "/logout",
         "/static/<path:name>",
     }
     assert len(document["paths"]) == len(rules)

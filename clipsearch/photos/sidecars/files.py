@@ -6,7 +6,6 @@ import difflib
 import errno
 import hashlib
 import os
-import secrets
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
@@ -130,6 +129,8 @@ def revert(path: str, before: bytes | None, written: str) -> bool:
     Raises:
         SidecarError: somebody has changed or removed the file since, or it cannot be written.
     """
+    with suppress(OSError):
+        _aside(path).unlink()  # left by a kill in the middle of writing
     current = _load(path)
     if current == before:
         return False
@@ -172,11 +173,17 @@ def _load(path: str, *, links: bool = False) -> bytes | None:
     return data
 
 
-def _replace(path: str, data: bytes) -> None:
-    folder = Path(path).parent
+def _aside(path: str) -> Path:
+    """Return where a sidecar is made; the same each time, so that a kill leaves one at most."""
     # Short, since the name of the sidecar may fill what a file system allows.
-    aside = folder / f".clipsearch-{secrets.token_hex(8)}.tmp"
+    name = hashlib.blake2b(os.fsencode(os.path.basename(path)), digest_size=8).hexdigest()  # noqa: PTH119
+    return Path(path).with_name(f".clipsearch-{name}.tmp")
+
+
+def _replace(path: str, data: bytes) -> None:
+    folder, aside = Path(path).parent, _aside(path)
     try:
+        aside.unlink(missing_ok=True)
         try:
             with os.fdopen(
                 os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "wb"

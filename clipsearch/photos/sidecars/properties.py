@@ -125,8 +125,13 @@ def default_item(found: Occurrence) -> tuple[Element | None, str | None]:
     if found.array is None:
         return None, found.texts[0]
     pairs = list(zip(found.items, found.texts, strict=True))
-    pairs.sort(key=lambda pair: not _is_default(pair[0]))
+    # An empty one says nothing: then it is another language, or the default written twice.
+    pairs.sort(key=lambda pair: (_is_blank(pair[1]), not _is_default(pair[0])))
     return pairs[0] if pairs else (None, "")
+
+
+def _is_blank(text: str | None) -> bool:
+    return text is not None and not text.strip()
 
 
 def _is_default(item: Element) -> bool:

@@ -1,0 +1,271 @@
+"""The index of large libraries, on a few thousand photos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from clipsearch.catalog import Catalog, archive, vectors
+from clipsearch.errors import DamagedIndexError, LibraryError
+from clipsearch.upkeep import Upkeep
+from clipsearch.vectors import VectorIndex, clustering
+from clipsearch.vectors.clustered import ClusteredPart
+from tests.benchmarks.big_library import World
+
+DIMENSIONS = 48
+PHOTOS = 6000
+WORLD = World(DIMENSIONS, seed=3, clusters=60)
+
+Ids = NDArray[np.int64]
+Halves = NDArray[np.float16]
+
+
+class Store:
+    """Vectors by id, as the catalogue keeps them."""
+
+    def __init__(self, count: int = PHOTOS) -> None:
+        self.vectors: Halves = np.concatenate(
+            [block.astype(np.float16) for block in WORLD.photos(count)]
+        )
+        self.ids = np.arange(count, dtype=np.int64) * 3 + 1
+
+    def fetch(self, ids: Ids) -> tuple[Ids, Halves]:
+        rows = np.searchsorted(self.ids, ids)
+        return ids, self.vectors[rows]
+
+    def blocks(self) -> Iterator[tuple[Ids, Halves]]:
+        for start in range(0, len(self.ids), 1000):
+            yield self.ids[start : start + 1000], self.vectors[start : start + 1000]
+
+    def build(self, path: Path, clusters: int = 64) -> VectorIndex:
+        clustering.build(
+            path,
+            DIMENSIONS,
+            self.vectors[::2].astype(np.float32),
+            self.blocks(),
+            clusters=clusters,
+            texts=WORLD.texts(range(50)),
+            pause=lambda: None,
+        )
+        return VectorIndex.clustered(path, DIMENSIONS, self.fetch)
+
+
+STORE = Store()
+TEXTS = WORLD.texts(range(100, 160))
+
+
+@pytest.fixture(scope="module")
+def exact() -> VectorIndex:
+    return VectorIndex(STORE.ids, STORE.vectors)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> VectorIndex:
+    return STORE.build(tmp_path_factory.mktemp("index") / "a.clusters")
+
+
+def recall(index: VectorIndex, exact: VectorIndex, k: int = 10, among: Ids | None = None) -> float:
+    shares = []
+    for query in (*TEXTS, *STORE.vectors[::500].astype(np.float32)):
+        truth = {photo for photo, _ in exact.nearest(query, k, among)}
+        shares.append(len(truth & {photo for photo, _ in index.nearest(query, k, among)}) / k)
+    return float(np.mean(shares))
+
+
+def test_the_best_are_found_with_their_exact_cosines(
+    built: VectorIndex, exact: VectorIndex
+) -> None:
+    assert recall(built, exact) >= 0.99
+    for query in TEXTS:
+        cosines = dict(exact.nearest(query, PHOTOS))
+        found = built.nearest(query, 50)
+        assert len(found) == 50
+        assert all(cosines[photo] == cosine for photo, cosine in found)
+        assert found == sorted(found, key=lambda each: (-each[1], each[0]))
+
+
+def test_few_clusters_are_looked_at(built: VectorIndex) -> None:
+    probed = []
+    assert isinstance(built.base, ClusteredPart)
+    search = built.base._search
+    built.base._search = lambda *given: probed.append(len(given[3])) or search(*given)  # type: ignore[method-assign,func-returns-value]
+    for vector in STORE.vectors[::500].astype(np.float32):
+        built.nearest(vector, 10)
+    built.base._search = search  # type: ignore[method-assign]
+    assert sum(probed) < 0.6 * 64 * 12
+
+
+@pytest.mark.parametrize("share", [0.001, 0.01, 0.1, 0.5, 0.95])
+def test_filters_lose_nothing(built: VectorIndex, exact: VectorIndex, share: float) -> None:
+    chosen = np.random.default_rng(0).random(PHOTOS) < share
+    among = np.append(STORE.ids[chosen], 10**9)  # an id that is not held
+    k = min(10, int(chosen.sum()))
+    assert recall(built, exact, k, among) >= 0.99
+
+
+def test_those_left_out_never_come(built: VectorIndex, exact: VectorIndex) -> None:
+    without = STORE.ids[::10]
+    shares = []
+    for query in TEXTS:
+        found = {photo for photo, _ in built.nearest(query, 20, without=without)}
+        truth = {photo for photo, _ in exact.nearest(query, 20, without=without)}
+        assert not found & set(without.tolist())
+        assert len(found) == 20
+        shares.append(len(found & truth) / 20)
+    assert np.mean(shares) >= 0.98
+
+
+def test_all_that_reach_a_cosine_are_found(built: VectorIndex, exact: VectorIndex) -> None:
+    for query in TEXTS:
+        truth = set(exact.cosines(query, above=0.45)[0].tolist())
+        ids, cosines = built.cosines(query, above=0.45)
+        assert set(ids.tolist()) <= truth
+        assert len(ids) >= 0.99 * len(truth)
+        wide = dict(zip(*(each.tolist() for each in exact.cosines(query)), strict=True))
+        assert [wide[photo] for photo in ids.tolist()] == cosines.tolist()
+        near = set(built.near(query, above=0.45)[0].tolist())
+        assert len(near & truth) >= 0.99 * len(truth)
+
+
+def test_all_cosines_are_in_order_and_good_to_the_slack(
+    built: VectorIndex, exact: VectorIndex
+) -> None:
+    ids, cosines = built.cosines(TEXTS[0])
+    assert sorted(ids) == STORE.ids.tolist()
+    assert (np.diff(cosines) <= 0).all()
+    truth = dict(zip(*exact.cosines(TEXTS[0]), strict=True))
+    errors = [abs(truth[photo] - cosine) for photo, cosine in zip(ids, cosines, strict=True)]
+    assert np.quantile(errors, 0.999) < 2 * built.slack
+
+
+def test_changes_count_at_once_and_after_they_are_merged(
+    built: VectorIndex, tmp_path: Path
+) -> None:
+    store = Store(PHOTOS + 300)
+    store.vectors[:PHOTOS] = STORE.vectors
+    gone = store.ids[:PHOTOS:20]
+    moved = store.ids[10:PHOTOS:40]
+    store.vectors[10:PHOTOS:40] = store.vectors[PHOTOS + 200]
+    fresh = store.ids[PHOTOS:]
+    changed = np.union1d(np.union1d(gone, moved), fresh)
+    present = np.union1d(moved, fresh)
+    grown = built.changed(changed, *store.fetch(present))
+    kept = np.setdiff1d(store.ids, gone)
+    exact = VectorIndex(*store.fetch(kept))
+    grown.save_clustered(tmp_path / "b.clusters")
+    merged = VectorIndex.clustered(tmp_path / "b.clusters", DIMENSIONS, store.fetch)
+    assert merged.unmerged == 0
+    for index in (grown, merged):
+        assert index.ids.tolist() == kept.tolist()
+        assert recall(index, exact) >= 0.99
+
+
+def test_the_same_vectors_make_the_same_file(tmp_path: Path) -> None:
+    STORE.build(tmp_path / "a.clusters", 16)
+    STORE.build(tmp_path / "b.clusters", 16)
+    assert (tmp_path / "a.clusters").read_bytes() == (tmp_path / "b.clusters").read_bytes()
+
+
+def test_one_cluster_answers_too(tmp_path: Path, exact: VectorIndex) -> None:
+    assert recall(STORE.build(tmp_path / "a.clusters", 1), exact) >= 0.99
+
+
+def test_a_damaged_file_never_answers(tmp_path: Path, exact: VectorIndex) -> None:
+    path = tmp_path / "a.clusters"
+    STORE.build(path)
+    whole = path.read_bytes()
+    answers = exact.nearest(TEXTS[0], 5)
+    refused = 0
+    dice = np.random.default_rng(1)
+    for place in dice.integers(len(whole), size=60).tolist():
+        data = bytearray(whole)
+        data[place] ^= 1 << place % 8
+        path.write_bytes(data)
+        try:
+            index = VectorIndex.clustered(path, DIMENSIONS, STORE.fetch)
+            assert index.nearest(TEXTS[0], 5) == answers
+            index.near(TEXTS[0], above=0.2)
+        except LibraryError:
+            refused += 1
+    assert refused >= 55, "what is left are bytes that mean nothing"
+    for length in (0, 10, 100, 5000, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(LibraryError, match="damaged"):
+            VectorIndex.clustered(path, DIMENSIONS, STORE.fetch)
+    with pytest.raises(LibraryError, match="cannot be read"):
+        VectorIndex.clustered(tmp_path / "none.clusters", DIMENSIONS, STORE.fetch)
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    made = Catalog(tmp_path / "catalog.db")
+    with made.write() as db:
+        model = archive.ensure_model(
+            db, "m", "1", dimensions=DIMENSIONS, logit_scale=1.0, logit_bias=None
+        )
+        db.execute("insert into root (id, path, added_at) values (1, x'2f', 'then')")
+        put(made, STORE.ids, STORE.vectors, model.id)
+    yield made
+    made.close()
+
+
+def put(catalog: Catalog, ids: Ids, rows: Halves, model_id: int = 1) -> None:
+    with catalog.write() as db:
+        for photo_id, vector in zip(ids.tolist(), rows, strict=True):
+            db.execute(
+                "insert or ignore into photo (id, root_id, path, name, size, mtime_ns,"
+                " content_hash, format, width, height, orientation, indexed_at) values"
+                " (?, 1, ?, '', 1, 1, ?, 'JPEG', 1, 1, 1, 'then')",
+                [photo_id, b"%d" % photo_id, b"%d" % photo_id],
+            )
+            vectors.put(db, photo_id, model_id, vector.astype(np.float32))
+
+
+def test_a_large_library_is_clustered_in_the_background_and_repaired(
+    catalog: Catalog, tmp_path: Path, exact: VectorIndex
+) -> None:
+    notices: list[str] = []
+    with catalog.read() as db:
+        model = archive.models(db)[0][0]
+
+    def opened(patience: float) -> Upkeep:
+        return Upkeep(
+            tmp_path / "vectors",
+            catalog,
+            on_notice=notices.append,
+            at_once=PHOTOS * 2,  # here: no thread to wait for
+            exact=1000,
+            patience=patience,
+        )
+
+    def clusters(index: VectorIndex) -> int:
+        assert isinstance(index.base, ClusteredPart)
+        return index.base.layout.head.clusters
+
+    hasty = opened(1000.0)
+    assert clusters(hasty.index(model)) == 1
+    assert recall(hasty.index(model), exact) >= 0.99
+    hasty.close()
+    server = opened(0.0)
+    server.index(model)
+    assert clusters(server.index(model)) > 1
+    assert recall(server.index(model), exact) >= 0.99
+    put(catalog, np.array([2]), TEXTS[:1].astype(np.float16))
+    assert server.index(model).nearest(TEXTS[0], 1)[0][0] == 2
+    server.close()
+    (file,) = (tmp_path / "vectors").iterdir()
+    data = bytearray(file.read_bytes())
+    data[-5000:] = bytes(5000)
+    file.write_bytes(data)
+    again = opened(1000.0)
+    with pytest.raises(DamagedIndexError):
+        again.index(model).near(TEXTS[0], above=0.2)
+    again.forget()
+    assert len(again.index(model).near(TEXTS[0], above=0.2)[0])
+    assert again.index(model).nearest(TEXTS[0], 1)[0][0] == 2
+    again.close()
+    assert notices == []
