@@ -27,6 +27,7 @@ from clipsearch.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from clipsearch.models.embedder import Embedder
+    from clipsearch.photos.workers.pool import Workers
     from clipsearch.relevance import Backdrop, Scores
     from clipsearch.vectors import VectorIndex
     from clipsearch.vectors.rows import Part
@@ -51,6 +52,7 @@ class Space:
         precision: str,
         settings: Settings,
         on_notice: Callable[[str], None],
+        workers: Callable[[], Workers],
     ) -> None:
         self._folder = folder
         self._catalog = catalog
@@ -59,6 +61,7 @@ class Space:
         self._device, self._precision = device, precision
         self._settings = settings
         self._on_notice = on_notice
+        self._workers = workers
         self._lock = threading.RLock()
         self._upkeep = Upkeep(folder / "vectors", catalog, on_notice=on_notice)
         self._copies: tuple[tuple[str, int], Copies] | None = None
@@ -196,7 +199,7 @@ class Space:
 
         A file that is not in the library is decoded and embedded.
 
-        Raises: PhotoNotFoundError, PhotoError, ModelError.
+        Raises: PhotoNotFoundError, PhotoError, DecoderError, ModelError.
         """
         known = self._known(photo)
         if known is not None:
@@ -206,14 +209,14 @@ class Space:
                 return known, stored
             if isinstance(photo, int):
                 raise PhotoNotFoundError(f"there is no photo {photo} in {self._folder}")
-        return known, embed_file(self.embedder_of(model), photo, self._settings)
+        return known, self._embed_file(self.embedder_of(model), photo)
 
     def subject(self, photo: AnyPhoto) -> Vector:
         """Return the vector of a photo of the library, or of any image file.
 
         Unlike `vector`, this needs no library that was indexed with the model.
 
-        Raises: PhotoNotFoundError, PhotoError, ModelError.
+        Raises: PhotoNotFoundError, PhotoError, DecoderError, ModelError.
         """
         embedder = self.embedder
         known = self._known(photo)
@@ -225,7 +228,7 @@ class Space:
             return stored
         if isinstance(photo, int) and found is None:
             raise PhotoNotFoundError(f"there is no photo {photo} in {self._folder}")
-        return embed_file(embedder, found.path if found else photo, self._settings)
+        return self._embed_file(embedder, found.path if found else photo)
 
     def id_of(self, photo: AnyPhoto) -> int:
         """Return the id of a photo of the library, given by id or path.
@@ -256,6 +259,19 @@ class Space:
                     return photos.at_path(db, root.id, inner)
         return None
 
+    def _embed_file(self, embedder: Embedder, photo: AnyPhoto) -> Vector:
+        """Have one image file decoded by a worker and embed it, as (dimensions,) float32.
+
+        Raises: PhotoError, DecoderError, ModelError.
+        """
+        from clipsearch.photos import decode
+
+        limit = decode.limit_of(self._settings.max_pixels)
+        path = os.path.expanduser(str(photo))  # noqa: PTH111 - leaves ~nobody as it is
+        opened = self._workers().open_photo(path, size=embedder.image_size, max_pixels=limit)
+        vector: Vector = embedder.images([opened.image])[0]
+        return vector
+
     def _resolved_name(self) -> str:
         assert self._name is not None  # noqa: S101 - an embedder is never loaded again
         if self._name != "auto":
@@ -282,20 +298,6 @@ def _background_cosines(scene: Backdrop, part: Part) -> Scores:
         rows = np.arange(start, min(start + SAMPLE, len(values)))
         values[rows] = relevance.background_cosines(scene, part.stored(rows))
     return values
-
-
-def embed_file(embedder: Embedder, photo: AnyPhoto, settings: Settings) -> Vector:
-    """Decode and embed one image file as (dimensions,) float32.
-
-    Raises: PhotoError, ModelError.
-    """
-    from clipsearch.photos import decode
-
-    limit = decode.limit_of(settings.max_pixels)
-    path = os.path.expanduser(str(photo))  # noqa: PTH111 - leaves ~nobody as it is
-    image = decode.open_photo(path, size=embedder.image_size, max_pixels=limit).image
-    vector: Vector = embedder.images([image])[0]
-    return vector
 
 
 def resolved(path: str | os.PathLike[str]) -> str:

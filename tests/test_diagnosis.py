@@ -89,6 +89,23 @@ def test_a_damaged_index_file_is_found_and_dropped(filled: Library) -> None:
     assert list(filled.faults()) == []
 
 
+def test_a_damaged_file_of_clusters_is_found_and_dropped(filled: Library) -> None:
+    for file in (filled.folder / "vectors").glob("*.index"):
+        file.unlink()
+    with Library(filled.folder, ColourEmbedder()) as library:
+        library._space._upkeep._exact = 1  # as if the library were large
+        library.search("red", min_relevance=0)
+    (file,) = (filled.folder / "vectors").glob("*.clusters")
+    assert list(filled.faults()) == []
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    (fault,) = filled.faults()
+    assert "the index file is damaged" in fault
+    assert len(filled.mend()) == 1
+    assert list(filled.faults()) == []
+
+
 def test_damaged_thumbnails_are_dropped(filled: Library) -> None:
     whole, cut = filled.thumbnail(1), filled.thumbnail(2)
     cut.write_bytes(cut.read_bytes()[:20])

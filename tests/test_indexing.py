@@ -240,6 +240,84 @@ def test_an_empty_mount_point_loses_nothing_but_an_emptied_folder_does(
     assert library.index().removed == 1
 
 
+DISK = """
+import subprocess, sys
+from pathlib import Path
+from PIL import Image
+from clipsearch import Library
+from tests.fakes import ColourEmbedder
+
+library, photos = Library(sys.argv[1], ColourEmbedder()), Path(sys.argv[2])
+disk, inner = photos / "disk", photos / "disk" / "inner"
+disk.mkdir()
+
+def mount(folder):
+    if subprocess.run(["mount", "-t", "tmpfs", "none", folder]).returncode:
+        sys.exit(77)
+
+def run(*roots):
+    report = library.index(*roots)
+    print(report.removed, library.status().photos, len(report.notices))
+    return report
+
+def fill(folder):
+    Image.new("RGB", (24, 24), (200, 0, 0)).save(folder / "red.png")
+    Image.new("RGB", (24, 24), (0, 0, 200)).save(folder / "blue.png")
+
+mount(disk)
+inner.mkdir()
+mount(inner)
+fill(disk), fill(inner), fill(photos)
+run(photos)
+library.edit_tags(disk / "red.png", add=["kept"])
+subprocess.run(["umount", inner, disk], check=True)
+print(*run().notices, sep="\\n")
+(disk / "stray.png").write_bytes((photos / "red.png").read_bytes())
+(photos / "blue.png").unlink()
+run()
+(disk / "stray.png").unlink()
+disk.rmdir()
+run()
+disk.mkdir()
+mount(disk)
+fill(disk)
+(disk / "blue.png").unlink()
+run()
+print([tag.label for tag in library.tags(disk / "red.png")])
+print(library.forget(inner), library.forget(photos))
+"""
+
+
+def test_a_disk_that_was_mounted_below_a_root_is_away_and_not_deleted(
+    tmp_path: Path, photos: Path
+) -> None:
+    done = subprocess.run(
+        [
+            *("unshare", "--mount", "--map-root-user"),
+            *(sys.executable, "-c", DISK, str(tmp_path / "library"), str(photos)),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+    if done.returncode == 77 or "unshare" in done.stderr:
+        pytest.skip("needs to mount a disk")
+    assert done.returncode == 0, done.stderr
+    stay = "the disk that was mounted here is away; its {} photos stay in the library"
+    lines = done.stdout.splitlines()
+    assert lines.pop(2).startswith(f"{photos}/disk: {stay.format(4)}")
+    assert lines.pop(2).startswith(f"{photos}/disk/inner: {stay.format(2)}")
+    assert lines == [
+        "0 6 0",
+        "0 6 2",  # the disks are away
+        "1 5 2",  # what goes elsewhere goes, and a stray file on the empty folder changes nothing
+        "0 5 2",  # the folder itself went as well
+        "1 4 1",  # the outer disk is back, without one of its photos
+        "['kept']",
+        "2 2",
+    ]
+
+
 def test_a_folder_that_cannot_be_listed_loses_nothing(
     library: Library, photos: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,6 +350,26 @@ def test_a_photo_that_breaks_goes_and_comes_back(
     red.write_bytes(whole)
     report = library.index()
     assert (report.added, report.skipped) == (1, ())
+
+
+def test_photos_that_break_all_at_once_are_copied_aside_before_they_go(
+    library: Library, photos: Path, paint: Paint
+) -> None:
+    painted = [paint(f"{colour}.png", colour) for colour in COLOURS]
+    library.index(photos)
+    for path in painted:
+        library.edit_tags(path, add=["kept"])
+    for photo in photos.iterdir():
+        photo.write_bytes(b"encrypted, and a ransom is asked for " + photo.name.encode())
+    report = library.index()
+    assert (report.removed, len(report.skipped)) == (len(COLOURS), len(COLOURS))
+    assert library.status().photos == 0
+    (backup,) = library.backups()
+    library.restore(backup.path)
+    for path in painted:
+        assert [tag.label for tag in library.tags(path)] == ["kept"]
+    assert library.index().removed == len(COLOURS)
+    assert library.index().removed == 0
 
 
 def test_a_photo_that_cannot_be_read_just_now_stays(

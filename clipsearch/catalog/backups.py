@@ -21,6 +21,7 @@ from sqlite_utils import Database
 
 from clipsearch.catalog import faults, schema
 from clipsearch.errors import DamagedLibraryError, LibraryBusyError, LibraryError
+from clipsearch.photos.formats import PREFIX_LENGTH, sniff, suffix_of
 from clipsearch.records import Backup, OnProgress, Progress, ignore_progress
 
 KEPT = {"migration": 3, "restore": 3}
@@ -56,6 +57,10 @@ def write(
         raise LibraryError(f"{target}: this is the catalogue itself; name another file")
     if target.is_dir():
         raise LibraryError(f"{target}: this is a folder; name a file in it")
+    if os.path.realpath(target).startswith(f"{os.path.realpath(catalog)}-"):
+        raise LibraryError(f"{target}: this file belongs to the catalogue; name another file")
+    if force:
+        _refuse_precious(target)
     if not force and os.path.lexists(target):
         raise LibraryError(f"{target}: this file is there already; --force replaces it")
     with faults.translated(catalog, _BUSY), closing(faults.read_only(catalog)) as source:
@@ -106,8 +111,11 @@ def listed(catalog: Path) -> list[Backup]:
     found = []
     for path in folder(catalog).glob("catalog-*.db"):
         if match := _NAME.fullmatch(path.name):
-            made = datetime.strptime(match[1], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
-            status = path.stat()
+            try:
+                made = datetime.strptime(match[1], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+                status = path.stat()
+            except (ValueError, FileNotFoundError):  # no moment, or just pushed out by another run
+                continue
             backup = Backup(str(path), made.isoformat(), _kind(match[2]), status.st_size)
             found.append((backup.made_at, status.st_mtime_ns, backup.path, backup))
     return [each[-1] for each in sorted(found, key=lambda each: each[:-1])]
@@ -236,6 +244,21 @@ def reporter(on_progress: OnProgress) -> Callable[[int, int, int], None]:
     return report
 
 
+def _refuse_precious(target: Path) -> None:
+    """Refuse to replace a picture, a device or a pipe, whatever was asked for."""
+    try:
+        if not target.is_file():
+            if target.exists():
+                raise LibraryError(f"{target}: this is no regular file; name another one")
+            return
+        with target.open("rb") as file:
+            prefix = file.read(PREFIX_LENGTH)
+    except OSError as error:
+        raise LibraryError(f"{target}: the file cannot be read: {error.strerror}") from error
+    if sniff(prefix, suffix_of(target.name)):
+        raise LibraryError(f"{target}: a picture is there; name another file")
+
+
 class _FullError(LibraryError):
     """There is no room for a copy."""
 
@@ -285,11 +308,17 @@ def _changes(path: Path) -> int:
     with closing(faults.read_only(path)) as connection:
         columns = {row[1] for row in connection.execute("pragma table_info(archive)")}
         counts = " + ".join(sorted(columns & {"revision", "described"}))
-        found: int = connection.execute(f"select {counts} from archive").fetchone()[0]
+        found = connection.execute(f"select max({counts}) from archive").fetchone()[0]
+    if not isinstance(found, int):
+        raise DamagedLibraryError(f"{path}: this backup is damaged (it has no count of changes)")
     return found
 
 
 def _is_abandoned(path: Path, start: str) -> bool:
     """Tell whether a file is half a copy of a process that was killed."""
-    ours = path.name.startswith((start, ".catalog"))
-    return ours and time.time() - path.stat().st_mtime > _STALE
+    if not path.name.startswith((start, ".catalog-")):
+        return False
+    try:
+        return time.time() - path.stat().st_mtime > _STALE
+    except FileNotFoundError:  # another process has just finished its copy
+        return False

@@ -15,7 +15,12 @@ from weakref import WeakSet
 from sqlite_utils import Database
 
 from clipsearch.catalog import backups, faults, names, schema
-from clipsearch.errors import DamagedLibraryError, LibraryError, ReadOnlyLibraryError
+from clipsearch.errors import (
+    DamagedLibraryError,
+    LibraryBusyError,
+    LibraryError,
+    ReadOnlyLibraryError,
+)
 
 BUSY_SECONDS = 30.0
 PAGE_BYTES = 8192
@@ -69,9 +74,13 @@ class Catalog:
             self._open.clear()
 
     def release(self) -> None:
-        """Let go of the file, once no thread is at work; the next question opens it again."""
+        """Let go of the file, once no thread is at work; the next question opens it again.
+
+        Raises: LibraryBusyError where one is at work for longer than half a minute.
+        """
         with self._idle:
-            self._idle.wait_for(lambda: not self._at_work, BUSY_SECONDS)
+            if not self._idle.wait_for(lambda: not self._at_work, BUSY_SECONDS):
+                raise LibraryBusyError(f"{self.path}: the library is in use; try again later")
             for connection in list(self._open):
                 connection.database.close()
                 connection.state = ()
@@ -135,7 +144,11 @@ class Catalog:
                 connection.database.close()
             if self._ready and not self.path.exists():  # SQLite would make an empty one
                 raise DamagedLibraryError(f"{self.path}: the catalogue is gone; {faults.REPAIR}")
-            self._local.connection = connection = _Connection(self.path, self._ready)
+            connection = _Connection(self.path, self._ready)
+            while not connection.state and self.path.exists():
+                connection.database.close()
+                connection = _Connection(self.path, self._ready)
+            self._local.connection = connection
             self._ready = connection.state
             self._open.add(connection)
         return connection.database
@@ -151,6 +164,7 @@ class _Connection:
     def __init__(self, path: Path, ready: _State) -> None:
         self.path = path
         self.is_frozen = False
+        before = self._seen()
         try:
             self._open(ready)
         except sqlite3.OperationalError:
@@ -158,6 +172,10 @@ class _Connection:
                 raise
             self._open_frozen()
         self.state = self._seen()
+        if (
+            before and self.state[:2] != before
+        ):  # replaced while it was opened: `Catalog` asks again
+            self.state = ()
 
     def __del__(self) -> None:
         if hasattr(self, "database"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import uuid
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,8 +24,10 @@ from clipsearch.records import OnProgress, Progress, Repaired, Restored, Salvage
 
 _BUSY = 30.0
 _TRIES = 5
+_STEP = 8  # pages at once: fewer than any catalogue has
 # What a catalogue that cannot be read may have counted to, no one knows: far more than any has.
 _GAP = 1_000_000
+_MOST = 1 << 53
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +133,20 @@ def past(catalog: Path) -> Past:
             sequences = dict(connection.execute("select name, seq from sqlite_sequence").fetchall())
     except (sqlite3.DatabaseError, LibraryError):
         return Past()
-    revision, described, embedded = (
-        row.get(name) or 0 for name in ("revision", "described", "embedded")
-    )
-    return Past(row.get("uuid"), revision, described, embedded, sequences)
+    counts = {name: row.get(name) or 0 for name in ("revision", "described", "embedded")}
+    if not all(map(_may_count, (*counts.values(), *sequences.values()))):
+        return Past()
+    name = row.get("uuid")
+    return Past(name if isinstance(name, str) else None, **counts, sequences=sequences)
+
+
+def _may_count(value: object) -> bool:
+    """Tell whether a count of a damaged catalogue can be one: after 2^63 SQLite stops counting."""
+    return isinstance(value, int) and 0 <= value < _MOST
+
+
+class _ChangedError(Exception):
+    """Another process has changed the catalogue since it was backed up."""
 
 
 class _NotWholeError(Exception):
@@ -146,6 +159,8 @@ def _overwrite(catalog: Path, staged: Path, keep: bool) -> Path | None:
     try:
         with closing(faults.read_only(catalog)) as present:
             _refuse_foreign(present, catalog)
+            _let_read_beside_writers(catalog)
+            _page_like(staged, catalog)
             for _ in range(_TRIES):
                 # Moves when another process commits: the backup has to hold that as well.
                 version = present.execute("pragma data_version").fetchone()
@@ -153,14 +168,20 @@ def _overwrite(catalog: Path, staged: Path, keep: bool) -> Path | None:
                 if kept is None and faults.fault(present):
                     raise _NotWholeError
                 _move_on(staged, past(catalog))
-                if present.execute("pragma data_version").fetchone() == version:
+                _close_finished_exports(staged, present)
+
+                def refuse_changed(version: object = version) -> None:
+                    if present.execute("pragma data_version").fetchone() != version:
+                        raise _ChangedError
+
+                try:
+                    _pour(staged, catalog, refuse_changed)
                     break
-                if kept:
-                    kept.unlink()
+                except _ChangedError:
+                    if kept:
+                        kept.unlink()
             else:
                 raise LibraryError(f"{catalog}: others keep changing the library; stop them first")
-        _page_like(staged, catalog)
-        _pour(staged, catalog)
     except ForeignDatabaseError:
         raise
     except (DamagedLibraryError, sqlite3.DatabaseError) as error:
@@ -168,6 +189,20 @@ def _overwrite(catalog: Path, staged: Path, keep: bool) -> Path | None:
             raise
         raise _NotWholeError from error
     return kept
+
+
+def _close_finished_exports(staged: Path, present: sqlite3.Connection) -> None:
+    """Mark as finished the exports that were under way when a copy was made, and ended since.
+
+    The next run would take them for killed ones, and take back what they wrote.
+    """
+    if not present.execute("select 1 from pragma_table_info('run') where name = 'open'").fetchone():
+        return
+    finished = present.execute("select id from run where kind = 'export' and open = 0").fetchall()
+    library = present.execute("select uuid from archive").fetchone()
+    with closing(sqlite3.connect(staged)) as db, db:
+        if db.execute("select uuid from archive").fetchone() == library:
+            db.executemany("update run set open = 0 where id = ?", finished)
 
 
 def _page_like(staged: Path, catalog: Path) -> None:
@@ -182,13 +217,32 @@ def _page_like(staged: Path, catalog: Path) -> None:
             db.execute("vacuum")
 
 
-def _pour(staged: Path, catalog: Path) -> None:
+def _pour(staged: Path, catalog: Path, refuse_changed: Callable[[], None]) -> None:
+    """Overwrite a catalogue; `refuse_changed` is asked when nobody else can write any more."""
+    wait = backups.reporter(ignore_progress)
+    is_checked = False
+
+    def look(status: int, remaining: int, total: int) -> None:
+        nonlocal is_checked
+        wait(status, remaining, total)
+        # The first pages are written: their lock is held to the end, and an error takes them back.
+        if not is_checked and status == sqlite3.SQLITE_OK:
+            refuse_changed()
+            is_checked = True
+
     with (
         closing(sqlite3.connect(staged)) as source,
         closing(sqlite3.connect(catalog, timeout=_BUSY)) as target,
     ):
-        source.backup(target, pages=-1, progress=backups.reporter(ignore_progress), sleep=0.05)
+        source.backup(target, pages=_STEP, progress=look, sleep=0.05)
         target.execute("pragma wal_checkpoint(truncate)").fetchone()
+
+
+def _let_read_beside_writers(catalog: Path) -> None:
+    """Switch to a write-ahead log a catalogue that nobody opened since it was put there."""
+    with closing(sqlite3.connect(catalog, timeout=_BUSY)) as connection:
+        if connection.execute("pragma journal_mode").fetchone()[0] != "wal":
+            connection.execute("pragma journal_mode = wal").fetchone()
 
 
 def _replace(catalog: Path, staged: Path, before: Past) -> Path | None:

@@ -88,14 +88,14 @@ class _Merging:
     def _merge_roots(self) -> int:
         added = 0
         for row in self._rows("root", "id"):
-            cursor = self._db.execute(
+            added += self._put(
+                "root",
                 "insert or ignore into root (path, device, added_at) values (?, ?, ?)",
                 [row["path"], row["device"], row["added_at"]],
             )
-            added += cursor.rowcount
-            self._roots[row["id"]] = self._db.execute(
-                "select id from root where path = ?", [row["path"]]
-            ).fetchone()[0]
+            found = self._db.execute("select id from root where path = ?", [row["path"]]).fetchone()
+            if found:
+                self._roots[row["id"]] = found[0]
         return added
 
     def _merge_tags(self) -> int:
@@ -103,14 +103,15 @@ class _Merging:
         for row in self._rows("hand_tag", "photo_id"):
             if (photo_id := self._photo_id(row["photo_id"])) is None:
                 continue
-            cursor = self._db.execute(
+            count = self._put(
+                "hand_tag",
                 "insert into hand_tag (photo_id, label, holds, decided_at) values (?, ?, ?, ?) "
                 "on conflict (photo_id, label) do update set holds = excluded.holds, "
                 "decided_at = excluded.decided_at where excluded.decided_at >= hand_tag.decided_at "
                 "and excluded.holds <> hand_tag.holds",
                 [photo_id, row["label"], row["holds"], row["decided_at"]],
             )
-            if cursor.rowcount > 0:
+            if count:
                 added += 1
                 touched.add(photo_id)
         for photo_id in touched:
@@ -122,7 +123,8 @@ class _Merging:
         for row in self._rows("alt_text", "photo_id"):
             if row["state"] == "file" or (photo_id := self._photo_id(row["photo_id"])) is None:
                 continue
-            cursor = self._db.execute(
+            added += self._put(
+                "alt_text",
                 "insert into alt_text (photo_id, text, state, decided_at) values (?, ?, ?, ?) "
                 "on conflict (photo_id) do update set text = excluded.text, "
                 "state = excluded.state, decided_at = excluded.decided_at "
@@ -130,10 +132,10 @@ class _Merging:
                 "and (excluded.text, excluded.state) <> (alt_text.text, alt_text.state)",
                 [photo_id, row["text"], row["state"], row["decided_at"]],
             )
-            added += max(0, cursor.rowcount)
         for row in self._rows("rejected", "photo_id"):
             if (photo_id := self._photo_id(row["photo_id"])) is not None:
-                self._db.execute(
+                self._put(
+                    "rejected",
                     "insert or ignore into rejected (photo_id, text, decided_at) values (?, ?, ?)",
                     [photo_id, row["text"], row["decided_at"]],
                 )
@@ -143,12 +145,12 @@ class _Merging:
         added = 0
         for row in self._rows("saved_search", "id"):
             columns = ("name", "query", "min_relevance", "sort", "saved_at", "looked_at")
-            cursor = self._db.execute(
+            added += self._put(
+                "saved_search",
                 f"insert or ignore into saved_search ({', '.join(columns)}) "
                 "values (?, ?, ?, ?, ?, ?)",
                 [row[name] for name in columns],
             )
-            added += cursor.rowcount
         return added
 
     def _photo_id(self, lost_id: int) -> int | None:
@@ -174,16 +176,30 @@ class _Merging:
             return int(there[0])
         return self._add_photo({**row, "root_id": root}, keep_id=not same)
 
-    def _add_photo(self, row: dict[str, Any], *, keep_id: bool) -> int:
+    def _add_photo(self, row: dict[str, Any], *, keep_id: bool) -> int | None:
         columns = [each[1] for each in self._db.execute("pragma table_info(photo)")]
         chosen = [name for name in columns if name in row and (keep_id or name != "id")]
-        cursor = self._db.execute(
+        count = self._put(
+            "photo",
             f"insert into photo ({', '.join(chosen)}) values ({', '.join('?' * len(chosen))})",
             [row[name] for name in chosen],
         )
-        assert cursor.lastrowid is not None  # noqa: S101 - an insert has just happened
+        if not count:
+            return None
         self._new_photos += 1
-        return cursor.lastrowid
+        added: int = self._db.execute(
+            "select id from photo where root_id = ? and path = ?", [row["root_id"], row["path"]]
+        ).fetchone()[0]
+        return added
+
+    def _put(self, table: str, sql: str, values: Sequence[Any]) -> int:
+        """Write a row and return how many that changed: none, where it is not what it should be."""
+        try:
+            return max(0, self._db.execute(sql, values).rowcount)
+        except (sqlite3.IntegrityError, sqlite3.DataError):
+            if table not in self._unreadable:
+                self._unreadable.append(table)
+            return 0
 
     def _rows(self, table: str, key: str) -> Iterator[dict[str, Any]]:
         """Yield the rows of a table that can be read, each a dictionary by column."""
@@ -198,7 +214,7 @@ class _Merging:
         rows = _tolerant(self._source, table, columns, key, lost)
         for row in rows:
             yield dict(zip(columns, row, strict=True))
-        if lost[0]:
+        if lost[0] and table not in self._unreadable:
             self._unreadable.append(table)
 
 

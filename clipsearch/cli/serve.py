@@ -143,6 +143,19 @@ def _token(file: Path | None) -> str | None:
 def _opened(options: dict[str, Any], notice: Callable[[str], None]) -> ServedLibrary:
     from clipsearch.library.serving import ServedLibrary
 
+    folder: Path | None = options["library"]
     return ServedLibrary(
-        options["library"], options["model"], device=options["device"], on_notice=notice
+        folder,
+        options["model"],
+        device=options["device"],
+        on_notice=notice,
+        # A folder that waits for its library is empty; what is not there was mistyped.
+        create=folder is None or _is_empty(folder),
     )
+
+
+def _is_empty(folder: Path) -> bool:
+    try:
+        return next(folder.expanduser().iterdir(), None) is None
+    except OSError:  # there is none, or it cannot be looked at
+        return False

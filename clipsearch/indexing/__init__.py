@@ -90,10 +90,10 @@ def index(
         _embed(catalog, embedder, model, jobs, read, threads, decoder, counts, stop, on_progress)
     for folder in folders:
         folder.spare(counts.unread)
-    before_removal([photo_id for folder in folders for photo_id in folder.gone.values()])
+    before_removal([photo_id for folder in folders for photo_id in folder.to_remove])
     with catalog.write() as db:
         for folder in folders:
-            writer.drop_gone(db, folder, counts)
+            writer.drop_gone(db, folder, decoder, counts)
         if counts.removed or counts.updated:
             pictures.drop_unused(db)
         if missing := archive.without_vector(db, model.id):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
 
-from clipsearch.catalog import Catalog, archive, photos
+from clipsearch.catalog import Catalog, archive, mounts, photos
 from clipsearch.catalog.archive import Model, Root
 from clipsearch.catalog.photos import File, Stored, StoredSkip
 from clipsearch.errors import LibraryError
@@ -32,6 +32,18 @@ class Counts:
     """Sizes of files that could not be read just now."""
 
 
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A photo in whose place is a file that is none.
+
+    It goes at the end of the run, together with the others: by then it is known how many do.
+    """
+
+    photo_id: int
+    file: FoundFile
+    reason: str
+
+
 @dataclass
 class Folder:
     """A root that was walked; `stored`, `skips` and `gone` go by path relative to it.
@@ -46,11 +58,17 @@ class Folder:
     skips: dict[str, StoredSkip]
     unchanged: int = 0
     gone: dict[str, int] = field(default_factory=dict)
+    broken: list[Broken] = field(default_factory=list)
 
     @property
     def has_blind_spots(self) -> bool:
         """Whether photos may have moved to where this walk could not look."""
         return _has_blind_spots(self.walked, self.skips)
+
+    @property
+    def to_remove(self) -> list[int]:
+        """The ids of the photos that are no more."""
+        return [*self.gone.values(), *(each.photo_id for each in self.broken)]
 
     def spare(self, sizes: set[int]) -> None:
         """Keep photos that are gone but have a size of these: they may have moved there."""
@@ -108,10 +126,12 @@ def look(
             on_progress(Progress("walk", seen + files))
 
         comparison = _Comparison(catalog, root, model)
+        with catalog.read() as db:
+            on_mounts = mounts.with_photos(db, root.id)
         try:
             # Before: a disk that goes meanwhile leaves another one in its place.
             device = Path(root.path).stat().st_dev
-            walked = walk(Path(root.path), count, comparison.changed)
+            walked = walk(Path(root.path), count, comparison.changed, on_mounts)
         except (LibraryError, OSError) as error:
             stay = f"its {_photos_of(catalog, root)} photos stay in the library"
             notices.append(f"{root.path} cannot be reached ({error}); {stay}")
@@ -122,9 +142,18 @@ def look(
                 f"as an unmounted disk is; its {known} photos stay in the library"
             )
             continue
+        for mount in walked.away:
+            path = os.path.join(root.path, mount)  # noqa: PTH118 - bytes round-trip
+            notices.append(
+                f"{path}: the disk that was mounted here is away; its {on_mounts[mount]} photos "
+                f"stay in the library, or go by `clipsearch forget {path}`"
+            )
         if device != root.device:
             with catalog.write() as db:
                 archive.set_device(db, root.id, device)
+        if {*walked.mounts, *walked.away} != on_mounts.keys():
+            with catalog.write() as db:
+                mounts.replace(db, root.id, walked.mounts + walked.away)
         seen += walked.seen
         stored = comparison.others()
         with catalog.read() as db:

@@ -13,8 +13,9 @@ from sqlite_utils import Database
 from clipsearch.catalog import Catalog, photos, pictures, vectors
 from clipsearch.catalog.archive import Model
 from clipsearch.errors import PhotoError
-from clipsearch.indexing.plan import Counts, Folder, Job
+from clipsearch.indexing.plan import Broken, Counts, Folder, Job
 from clipsearch.models.embedder import Embedder
+from clipsearch.photos.walk import FoundFile
 from clipsearch.records import Facts
 
 
@@ -66,10 +67,13 @@ def write(
                 vectors.take_from_copy(db, photo_id, model.id)
 
 
-def drop_gone(db: Database, folder: Folder, counts: Counts) -> None:
-    """Forget photos and skipped files that a complete walk did not meet."""
-    photos.remove(db, folder.gone.values())
-    counts.removed += len(folder.gone)
+def drop_gone(db: Database, folder: Folder, decoder: str, counts: Counts) -> None:
+    """Forget photos and skipped files that a complete walk did not meet, or that broke."""
+    gone = folder.to_remove
+    photos.remove(db, gone)
+    counts.removed += len(gone)
+    for each in folder.broken:
+        _list_skipped(db, folder, each.file, each.reason, decoder)
     said = {skip.path: skip.reason for skip in folder.walked.skipped}
     there = {file.path for file in folder.walked.files}
     photos.clear_skipped(db, folder.root.id, folder.skips.keys() - there - said.keys())
@@ -112,20 +116,27 @@ def _skip(db: Database, found: Read, error: PhotoError, decoder: str, counts: Co
     job = found.job
     if error.transient:
         counts.unread.add(job.file.size)
-    photos.set_skipped(
-        db,
-        job.folder.root.id,
-        job.file.path,
-        error.reason,
-        size=job.file.size,
-        mtime_ns=job.file.mtime_ns,
-        decoder=None if error.transient else decoder,
-    )
     # What cannot be read today may be readable tomorrow, and what did not change is what it was:
     # only content that was replaced by something broken is no photo any more.
     unchanged = job.as_stored or (
         job.known is not None and photos.content_hash(db, job.known.id) == found.content_hash
     )
     if job.known and not error.transient and not unchanged:
-        photos.remove(db, [job.known.id])
-        counts.removed += 1
+        job.folder.broken.append(Broken(job.known.id, job.file, error.reason))
+    else:
+        known_to = None if error.transient else decoder
+        _list_skipped(db, job.folder, job.file, error.reason, known_to)
+
+
+def _list_skipped(
+    db: Database, folder: Folder, file: FoundFile, reason: str, decoder: str | None
+) -> None:
+    photos.set_skipped(
+        db,
+        folder.root.id,
+        file.path,
+        reason,
+        size=file.size,
+        mtime_ns=file.mtime_ns,
+        decoder=decoder,
+    )

@@ -9,7 +9,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from clipsearch.catalog import archive, pictures
+from sqlite_utils import Database
+
+from clipsearch.catalog import archive, mounts, photos, pictures
 from clipsearch.catalog.archive import Root
 from clipsearch.errors import LibraryError
 from clipsearch.library.describing import Describing
@@ -64,14 +66,16 @@ class Library(Describing):
     def forget(self, root: str | os.PathLike[str]) -> int:
         """Drop a root with its photos from the library and return their number.
 
-        The files stay as they are.
+        The files stay as they are. A folder in a root on which a disk was mounted that is away
+        now is forgotten in the same way.
 
         Raises: LibraryError where the library does not follow that folder.
         """
         path = resolved(root)
         with self._exclusive():
             with self._catalog.read() as db:
-                is_known = any(known.path == path for known in archive.roots(db))
+                is_root = any(known.path == path for known in archive.roots(db))
+                is_known = is_root or _mount_at(db, path) is not None
             if is_known:
                 self._back_up("forget")
             return self._forget(path)
@@ -79,6 +83,12 @@ class Library(Describing):
     def _forget(self, path: str) -> int:
         with self._catalog.write() as db:
             found = next((known for known in archive.roots(db) if known.path == path), None)
+            if found is None and (mount := _mount_at(db, path)):
+                gone = mounts.photo_ids(db, *mount)
+                photos.remove(db, gone)
+                mounts.forget(db, *mount)
+                pictures.drop_unused(db)
+                return len(gone)
             if found is None:
                 raise LibraryError(
                     f"{path}: the library does not follow this folder; see `clipsearch status`"
@@ -113,6 +123,19 @@ class Library(Describing):
                             chosen.pop(child.id, None)
                 chosen[covering.id] = covering
             return list(chosen.values())
+
+
+def _mount_at(db: Database, path: str) -> tuple[int, str] | None:
+    """Return root and relative path of a folder where a disk with photos was mounted, and is not.
+
+    One whose disk is there is no case for this: the next run would bring its photos back.
+    """
+    for root in archive.roots(db):
+        if inside(path, root.path) and not os.path.ismount(path):
+            inner = os.path.relpath(path, root.path).replace(os.sep, "/")
+            if inner in mounts.with_photos(db, root.id):
+                return root.id, inner
+    return None
 
 
 def _require_reachable(root: Root) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from clipsearch.catalog import archive, checking
 from clipsearch.errors import LibraryError, ReadOnlyLibraryError
@@ -67,14 +68,22 @@ class Mending(Safekeeping):
         return [f"{len(bad)} thumbnails dropped; they are made again when asked for"] * bool(bad)
 
     def _damaged_indexes(self) -> Iterator[Path]:
-        from clipsearch.vectors import VectorIndex
+        from clipsearch.vectors import VectorIndex, clusterfile
+        from clipsearch.vectors.clustered import ClusteredPart
 
         with self._catalog.read() as db:
             dimensions = {str(model.id): model.dimensions for model, _ in archive.models(db)}
-        for file in sorted((self.folder / "vectors").glob("*-*-*.index")):
+        for file in sorted((self.folder / "vectors").glob("*-*-*.*")):
             model_id = file.name.split("-")[1]
             if model_id in dimensions:
                 try:
-                    VectorIndex.load(file, dimensions[model_id])
+                    if file.suffix == ".index":
+                        VectorIndex.load(file, dimensions[model_id])
+                    elif file.suffix == ".clusters":
+                        ClusteredPart(clusterfile.read(file, dimensions[model_id]), _none).verify()
                 except LibraryError:
                     yield file
+
+
+def _none(_: object) -> NoReturn:
+    raise AssertionError("a file is compared with its own checksums alone")

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial, wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from clipsearch.errors import LibraryError, VocabularyError
 from clipsearch.library import Library
 from clipsearch.library.batching import BatchingEmbedder
 from clipsearch.library.session import OnNotice
+from clipsearch.photos.thumbnails import thumbnail_path
 from clipsearch.query import Filter
 from clipsearch.records import (
     IndexReport,
@@ -160,8 +162,9 @@ class ServedLibrary(Library):
         precision: str = "auto",
         settings: Settings | None = None,
         on_notice: OnNotice | None = None,
+        create: bool = True,
     ) -> None:
-        super().__init__(folder, settings=settings)
+        super().__init__(folder, settings=settings, create=create)
         self._device, self._precision = device, precision
         self._space = self._serving = _ServingSpace(
             self.folder,
@@ -171,6 +174,7 @@ class ServedLibrary(Library):
             precision=precision,
             settings=self.settings,
             on_notice=on_notice or (lambda _: None),
+            workers=lambda: self.workers,
         )
 
     def identity(self) -> Identity:
@@ -207,6 +211,16 @@ class ServedLibrary(Library):
         with self._catalog.read() as db:
             active = archive.active_model(db)
             return 0 if active is None else len(vectors.ids(db, active.id))
+
+    def kept_thumbnail(self, photo_id: int, size: int) -> Path | None:
+        """Return the path of a thumbnail that was made before; nothing is decoded for it.
+
+        Raises: PhotoNotFoundError.
+        """
+        with self._catalog.read() as db:
+            key = photos.content_hash(db, photo_id).hex()
+        path = thumbnail_path(self.folder / "thumbnails", key, size)
+        return path if path.is_file() else None
 
     def use_model(self, name: str, *, on_progress: OnProgress = ignore_progress) -> IndexReport:
         """Embed the library with another model, then switch to it; searches go on meanwhile.

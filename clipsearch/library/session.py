@@ -64,6 +64,7 @@ class Session:
             precision=precision,
             settings=self.settings,
             on_notice=on_notice or (lambda _: None),
+            workers=lambda: self.workers,
         )
 
     def __enter__(self) -> Self:

@@ -4,7 +4,9 @@ Each address has a bucket that a wrong token fills by one and that empties stead
 full, what the address shows is not even looked at, so that guesses come no faster than the bucket
 empties. Nobody is locked out by the guesses of others: a cookie is never asked for its address,
 an address that has shown the right token before is heard whatever else comes from it, and one
-without wrong guesses of its own is heard even when all together guess too much.
+without wrong guesses of its own is heard even when all together guess too much. The price: guesses
+from an address that has shown the token are counted and not slowed down. Behind a proxy that is
+every address, so that there the proxy has to limit them, or the length of the token protects.
 """
 
 from __future__ import annotations

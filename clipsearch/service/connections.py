@@ -209,6 +209,11 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
         if len(self.active_channels) > MOST and not self._make_room(new):
             new.turn_away(503)
 
+    def handle_error(self) -> None:
+        """Go on after what is no fault of the listener, such as a lack of memory."""
+        self._resumes = monotonic() + BREATH
+        self.logger.exception("a connection could not be accepted")
+
     def sweep(self) -> None:
         """End what is overdue; cheap enough for every turn of the loop."""
         now = monotonic()
@@ -225,7 +230,7 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]
         if self._came < _WEIGHED:
             return
         self._came = 0
-        weights = {channel: channel.weight() for channel in self.active_channels.values()}
+        weights = {channel: channel.weight() for channel in list(self.active_channels.values())}
         while sum(weights.values()) > self.most_bytes:
             largest = max(weights, key=lambda channel: weights[channel])
             del weights[largest]

@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from clipsearch.errors import (
     ClipsearchError,
+    DecoderError,
     LibraryBusyError,
     LibraryError,
     ModelError,
@@ -80,7 +81,7 @@ def _known(error: ClipsearchError) -> Response:
         return answer(404, str(error))
     if isinstance(error, UnknownModelError | EmptyLibraryError):
         return answer(400, str(error))
-    if isinstance(error, LibraryError | ModelError):
+    if isinstance(error, LibraryError | ModelError | DecoderError):
         # Nothing about the request is wrong: it may be sent again once the server is in order.
         log.error("a request failed: %s", error)
         return answer(503, str(error))

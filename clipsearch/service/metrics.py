@@ -10,6 +10,8 @@ from collections.abc import Iterable
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the histogram, in seconds."""
 
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
 
 class Metrics:
     """Requests by route and status, and how long they took."""
@@ -21,7 +23,11 @@ class Metrics:
         self._seconds: Counter[str] = Counter()
 
     def record(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count one request; `route` is the rule, never the address, which anybody can make up."""
+        """Count one request; `route` is the rule, never the address, which anybody can make up.
+
+        Methods are made up, too: those that nobody knows count as `other`.
+        """
+        method = method if method in _METHODS else "other"
         with self._lock:
             self._requests[method, route, status] += 1
             self._buckets[route, bisect_left(BOUNDS, seconds)] += 1

@@ -79,9 +79,12 @@ def photo(service: Service, given: Given) -> PhotoAnswer:
 
 def thumbnail(service: Service, given: Given) -> Response:
     """Send a small WebP picture of a photo."""
-    originals.require_inside(service.library.photo(given["id"]), service.library.roots())
-    with service.decoding():
-        path = service.library.thumbnail(given["id"], size=int(given["size"]))
+    library, size = service.library, int(given["size"])
+    originals.require_inside(library.photo(given["id"]), library.roots())
+    path = library.kept_thumbnail(given["id"], size)
+    if path is None:
+        with service.decoding():
+            path = library.thumbnail(given["id"], size=size)
     # Read at once: a page that goes away would leave the file open. The name of the file is the
     # hash of the photo's content, and the size.
     response = send_file(

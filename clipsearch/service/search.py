@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from clipsearch.query import CHOICES, KEYS, Query, Term, parse
@@ -146,44 +147,59 @@ def _found(service: Service, query: Query, given: Given, text: str) -> Found:
     explained = given.get("explain", False)
     if explained and given["k"] > MOST_EXPLAINED:
         raise RequestError(f"explain is for {MOST_EXPLAINED} hits at most; ask with a smaller k")
-    result = service.library.search(
-        query,
-        k=given["k"],
-        offset=given["offset"],
-        min_relevance=given["min_relevance"],
-        sort=given["sort"],
-        all_copies=given["all_copies"],
-        **options,
+    result, hits = _whole(
+        service,
+        partial(
+            service.library.search,
+            query,
+            k=given["k"],
+            offset=given["offset"],
+            min_relevance=given["min_relevance"],
+            sort=given["sort"],
+            all_copies=given["all_copies"],
+            **options,
+        ),
     )
     why = None
     if explained:
-        why = tuple(service.library.explain(query, hit.id, **options) for hit in result.hits)
-    return _answer(service, result, text, why)
+        why = tuple(service.library.explain(query, hit.id, **options) for hit in hits)
+    return _answer(result, hits, text, why)
+
+
+def _whole(
+    service: Service, ask: Callable[[], SearchResult]
+) -> tuple[SearchResult, tuple[ShownHit, ...]]:
+    """Ask; and once more where photos were dropped before anyone could look at them."""
+    result = ask()
+    hits = shown(service, result.hits)
+    if len(hits) < len(result.hits):
+        result = ask()
+        hits = shown(service, result.hits)
+    return result, hits
 
 
 def _answer(
-    service: Service,
     result: SearchResult,
+    hits: tuple[ShownHit, ...],
     text: str,
     why: tuple[Explanation, ...] | None = None,
 ) -> Found:
-    return Found(
-        text,
-        result.model,
-        result.total,
-        result.cut,
-        result.calibration,
-        shown(service, result.hits),
-        why,
-    )
+    return Found(text, result.model, result.total, result.cut, result.calibration, hits, why)
 
 
 def similar(service: Service, given: Given) -> Found:
     """Find photos like one."""
-    result = service.library.similar(
-        given["id"], k=given["k"], offset=given["offset"], all_copies=given["all_copies"]
+    result, hits = _whole(
+        service,
+        partial(
+            service.library.similar,
+            given["id"],
+            k=given["k"],
+            offset=given["offset"],
+            all_copies=given["all_copies"],
+        ),
     )
-    return _answer(service, result, result.query)
+    return _answer(result, hits, result.query)
 
 
 def facets(service: Service, given: Given) -> Facets:

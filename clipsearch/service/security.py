@@ -82,18 +82,18 @@ class Guard:
         """
         if self.token is None or self.is_logged_in(request):
             return
-        address, has_shown = request.remote_addr, False
+        address, wrong = request.remote_addr, set[str]()
         for way in (_bearer, _key_of_address, _key_of_body):
             if way is _key_of_body and _may_hold_key(request):
                 self.attempts.require(address)  # before it is read
             if shown := way(request):
-                if not has_shown:
+                if not wrong:
                     self.attempts.require(address)
-                has_shown = True
                 if _equal(shown, self.token):
                     self.attempts.right(address)
                     return
-        if has_shown:
+                wrong.add(shown)
+        for _ in wrong:
             self.attempts.wrong(address)
         raise RequestError(
             "this server needs its token: Authorization: Bearer TOKEN, or log in at /login", 401
@@ -120,8 +120,8 @@ class Guard:
         """Tell whether a request has a cookie that we gave out for this token."""
         return self.token is not None and self.sessions.is_open(request.cookies.get(COOKIE, ""))
 
-    def let_in(self, request: Request, response: Response) -> Response:
-        """Give a browser a cookie, so that pictures load too."""
+    def let_in(self, request: Request, response: Response, cookie: str | None = None) -> Response:
+        """Give a browser a cookie, a new one unless it is told which, so that pictures load too."""
         # Behind a proxy with HTTPS the request itself comes as plain HTTP.
         secure = (
             request.is_secure
@@ -130,7 +130,7 @@ class Guard:
         )
         response.set_cookie(
             COOKIE,
-            self.sessions.cookie(),
+            cookie or self.sessions.cookie(),
             max_age=LASTS,
             httponly=True,
             samesite="Strict",
@@ -140,8 +140,9 @@ class Guard:
 
     def renew(self, request: Request, response: Response) -> Response:
         """Give a browser that comes often a new cookie before its own ends."""
-        if self.token and self.sessions.is_ageing(request.cookies.get(COOKIE, "")):
-            return self.let_in(request, response)
+        cookie = request.cookies.get(COOKIE, "")
+        if self.token and self.sessions.is_ageing(cookie):
+            return self.let_in(request, response, self.sessions.renewed(cookie))
         return response
 
     def let_out(self, request: Request, response: Response) -> Response:
@@ -160,7 +161,9 @@ def check_origin(request: Request, *, is_page: bool) -> None:
     site = request.headers.get("Sec-Fetch-Site", "none")
     foreign = site not in ("none", "same-origin")
     if request.method in _SAFE:
-        if foreign and not is_page:
+        # A page is for looking at: as a picture, it could be asked for with wrong tokens.
+        is_looked_at = request.headers.get("Sec-Fetch-Dest", "document") == "document"
+        if foreign and not (is_page and is_looked_at):
             raise RequestError("another site may not load this; open it by itself", 403)
         return
     origin = request.headers.get("Origin")

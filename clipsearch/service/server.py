@@ -111,6 +111,8 @@ class Server:
             channel_request_lookahead=1,
             expose_tracebacks=False,
             log_socket_errors=False,
+            # Nothing believes these but the cookie, whose `secure` can only do good.
+            clear_untrusted_proxy_headers=False,
         )
         self._threads = ThreadedTaskDispatcher()
         self._threads.set_thread_count(settings.threads)

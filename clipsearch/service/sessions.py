@@ -38,8 +38,11 @@ class Sessions:
 
     def cookie(self) -> str:
         """Return a new cookie: it proves that its owner knew the token, and does not tell it."""
-        end, number = int(self._clock()) + LASTS, secrets.token_hex(16)
-        return f"{end}.{number}.{self._mac(end, number)}"
+        return self._made(secrets.token_hex(16))
+
+    def renewed(self, cookie: str) -> str:
+        """Return an open cookie with a later end; logging out ends both."""
+        return self._made(cookie.split(".")[1])
 
     def is_open(self, cookie: str) -> bool:
         """Tell whether a cookie was made here and has not ended."""
@@ -58,6 +61,10 @@ class Sessions:
             self._ended[number] = None
             while len(self._ended) > REMEMBERED:
                 self._ended.popitem(last=False)
+
+    def _made(self, number: str) -> str:
+        end = int(self._clock()) + LASTS
+        return f"{end}.{number}.{self._mac(end, number)}"
 
     @cached_property
     def _key(self) -> bytes:

@@ -105,4 +105,6 @@ def _decoded(service: Service, path: Path) -> decode.Decoded:
             return service.library.workers.open_photo(path, size=size, max_pixels=_limit(service))
     except PhotoError as error:
         reason = error.reason.partition("; raise --max-pixels")[0]
-        raise RequestError(f"the picture that was sent: {reason}") from error
+        # A decoder that was killed says nothing about the picture.
+        status = 503 if error.transient else 400
+        raise RequestError(f"the picture that was sent: {reason}", status) from error

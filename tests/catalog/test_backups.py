@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -10,6 +12,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +26,7 @@ from clipsearch.errors import (
     LibraryError,
 )
 from clipsearch.library import safekeeping
+from clipsearch.photos import sidecars
 from tests.conftest import Paint
 from tests.fakes import COLOURS, ColourEmbedder
 
@@ -137,6 +141,9 @@ def test_a_file_that_is_there_is_replaced_only_by_force(filled: Filled, tmp_path
     for name, says in (
         (filled.catalog, "the catalogue itself"),
         (tmp_path, "this is a folder"),
+        (filled.folder / "catalog.db-wal", "belongs to the catalogue"),
+        (filled.photos / "0.png", "a picture is there"),
+        (Path(os.devnull), "no regular file"),
         (tmp_path / "no" / "copy.db", "no such folder"),
     ):
         with pytest.raises(LibraryError, match=says):
@@ -395,6 +402,78 @@ def test_a_backup_makes_a_library_where_there_is_none(filled: Filled, tmp_path: 
         assert best(other, "red") == "0.png"
 
 
+def test_what_others_write_during_a_restore_is_in_the_backup(
+    filled: Filled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled.library.backup(tmp_path / "copy.db")
+    pour = restoring._pour
+    late = iter(["late", "later"])
+
+    def after_a_commit(*arguments: Any) -> None:
+        with Library(filled.folder, ColourEmbedder()) as server:
+            if label := next(late, None):
+                server.edit_tags(1, add=[label])
+        pour(*arguments)
+
+    monkeypatch.setattr(restoring, "_pour", after_a_commit)
+    done = safekeeping.restore(filled.folder, tmp_path / "copy.db")
+    assert labels(filled.library, 1) == []
+    assert [each.path for each in filled.library.backups()] == [done.kept]
+    assert done.kept is not None
+    safekeeping.restore(filled.folder, done.kept)
+    assert labels(filled.library, 1) == ["late", "later"]
+    assert filled.library.fault() is None
+
+
+def test_a_restore_gives_up_where_others_never_rest(
+    filled: Filled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled.library.backup(tmp_path / "copy.db")
+    pour = restoring._pour
+    numbers = itertools.count()
+
+    def after_a_commit(*arguments: Any) -> None:
+        filled.library.edit_tags(1, add=[f"n{next(numbers)}"])
+        pour(*arguments)
+
+    monkeypatch.setattr(restoring, "_pour", after_a_commit)
+    with pytest.raises(LibraryError, match="others keep changing"):
+        safekeeping.restore(filled.folder, tmp_path / "copy.db")
+    assert len(labels(filled.library, 1)) == next(numbers)
+    assert filled.library.fault() is None
+
+
+def test_an_export_that_was_under_way_at_a_backup_is_not_taken_back(
+    filled: Filled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library, write = filled.library, sidecars.write
+    library.edit_tags(1, add=["kept"])
+
+    def backed_up(change: sidecars.Change) -> None:
+        library.backup(tmp_path / "copy.db")
+        write(change)
+
+    monkeypatch.setattr(sidecars, "write", backed_up)
+    assert library.export_sidecars("tag:kept").written == 1
+    (sidecar,) = filled.photos.glob("*.xmp")
+    before = sidecar.read_bytes()
+    library.restore(tmp_path / "copy.db")
+    library.index()
+    assert sidecar.read_bytes() == before
+
+
+def test_a_restored_library_that_nobody_opened_is_restored_again(
+    filled: Filled, tmp_path: Path
+) -> None:
+    filled.library.backup(tmp_path / "copy.db")
+    filled.library.close()
+    filled.catalog.unlink()
+    for _ in range(2):
+        done = safekeeping.restore(filled.folder, tmp_path / "copy.db")
+    assert done.photos == len(COLOURS)
+    assert done.kept is not None
+
+
 # Damage
 
 
@@ -545,6 +624,71 @@ def test_without_a_backup_what_can_be_read_is_kept(filled: Filled) -> None:
     with filled.reopened() as library:
         assert library.index().added == len(COLOURS)
         assert min(hit.id for hit in library.search("red", k=100, min_relevance=0)) > len(COLOURS)
+
+
+def _write_nonsense(path: Path, *statements: str) -> None:
+    """Write values that no table takes, as flipped bits are."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        tables = db.execute("select sql, name from sqlite_master where sql like '%strict%'")
+        strict = tables.fetchall()
+        loose = [
+            (re.sub(r"\) strict(, )?( ?without)?", r") \2", sql), name) for sql, name in strict
+        ]
+        change = "update sqlite_master set sql = ? where name = ?"
+        db.execute("pragma writable_schema = on")
+        db.executemany(change, loose)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("pragma ignore_check_constraints = on")
+        for statement in statements:
+            assert db.execute(statement).rowcount > 0
+        db.execute("pragma writable_schema = on")
+        db.executemany(change, strict)
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        "update hand_tag set holds = 7 where photo_id = 1",
+        "update root set path = 'text'",
+        "update saved_search set query = x'ff'",
+        "update alt_text set text = x'ff00'",
+        "update archive set revision = 'many'",
+        "update archive set revision = 9223372036854775807",
+        "update sqlite_sequence set seq = 9223372036854775807 where name = 'photo'",
+    ],
+)
+def test_a_value_that_is_none_costs_only_itself(
+    filled: Filled, paint: Paint, nonsense: str
+) -> None:
+    backups.automatic(filled.catalog, "forget")
+    filled.library.edit_tags(1, add=["one"])
+    filled.library.edit_tags(2, add=["two"])
+    filled.library.accept_alt_text(3, "Somebody waves")
+    filled.library.save_search("mine", "red")
+    filled.library.close()
+    _write_nonsense(
+        filled.catalog, nonsense, "update hand_tag set label = x'ff' where photo_id = 1"
+    )
+    assert safekeeping.damage(filled.folder)
+    done = safekeeping.repair(filled.folder)
+    assert "hand_tag" in done.salvaged.unreadable
+    with filled.reopened() as library:
+        assert library.fault() is None
+        assert labels(library, 2) == ["two"]
+        paint("new.png", (1, 2, 3))
+        assert library.index().added == 1
+        assert library.search("name:new").hits[0].id > len(COLOURS)
+
+
+def test_a_backup_that_counts_nothing_is_passed_over(filled: Filled) -> None:
+    good, bad = (backups.automatic(filled.catalog, "forget") for _ in range(2))
+    assert bad is not None
+    with closing(sqlite3.connect(bad)) as db, db:
+        db.execute("delete from archive")
+    bad.with_name("catalog-99999999-999999-before-forget.db").touch()  # no moment in time
+    found = backups.newest_whole(filled.catalog)
+    assert found is not None
+    assert found.path == str(good)
 
 
 def test_a_server_goes_on_with_the_repaired_catalogue(filled: Filled) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from clipsearch import Library, resources
 from clipsearch.catalog import Catalog, archive, database
+from clipsearch.catalog.database import _Connection
 from clipsearch.errors import ForeignDatabaseError, LibraryError
 from tests.conftest import Paint
 from tests.fakes import ColourEmbedder
@@ -213,3 +214,25 @@ def test_a_library_of_the_second_schema_gets_its_words_folders_and_cameras(
             assert [hit.id for hit in hits if hit.named] == named
     (copy,) = (path.parent / "backups").iterdir()
     assert copy.name.endswith("-before-0003_search.db")
+
+
+def test_a_file_that_is_replaced_while_it_is_opened_loses_nothing(
+    library: Library, photos: Path, paint: Paint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paint("red.png", "red")
+    library.index(photos)
+    catalog = library.folder / "catalog.db"
+    library.backup(tmp_path / "copy.db")
+    library.close()
+    opened = _Connection._open
+
+    def replaced(self: _Connection, ready: tuple[int, ...]) -> None:
+        opened(self, ready)
+        if (tmp_path / "copy.db").exists():
+            (tmp_path / "copy.db").replace(catalog)
+
+    monkeypatch.setattr(_Connection, "_open", replaced)
+    with Library(library.folder, ColourEmbedder()) as other:
+        other.edit_tags(1, add=["kept"])
+    with Library(library.folder, ColourEmbedder()) as other:
+        assert [tag.label for tag in other.tags(1)] == ["kept"]

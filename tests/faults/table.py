@@ -60,7 +60,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("root disappears and returns", roots.vanish, 8, 2),
     Fault("root blinks during the walk", roots.blink, 4, 1),
     Fault("disk of a root pulled out", roots.pull_out, 5, 0),
-    Fault("disk inside a root pulled out", roots.pull_out_inside, 0, 0),
+    Fault("disk inside a root pulled out", roots.pull_out_inside, 5, 1),
     Fault("times of photos jump", clocks.jump_of_files, 4, 0),
     Fault("copies named by a clock ahead", clocks.jump_of_backups, 2, 0),
     Fault("photos change while they are read", races.change_while_read, 6, 1),

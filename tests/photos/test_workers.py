@@ -738,6 +738,19 @@ def test_a_run_goes_on_and_lists_what_harmed_it(tmp_path: Path, dangerous: Path)
     assert gone(children() - before)
 
 
+def test_a_file_that_is_searched_with_harms_a_worker_at_most(
+    tmp_path: Path, photos: Path, paint: Paint
+) -> None:
+    paint("red.png", "red")
+    with Endangered(tmp_path / "library", ColourEmbedder()) as library:
+        library.index(photos)
+        hostile = paint("segfault.png", "red")
+        with pytest.raises(PhotoError, match="the decoder crashed on it"):
+            library.similar(hostile)
+        good = paint("another.png", "red")
+        assert [Path(hit.path).name for hit in library.similar(good).hits] == ["red.png"]
+
+
 def test_what_harmed_a_decoder_is_left_alone_until_somebody_asks(
     tmp_path: Path, photos: Path, paint: Paint, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
-from clipsearch.service.attempts import BURST, EVERY, REMEMBERED, TRUSTED, Attempts, network
+from clipsearch.service.attempts import (
+    BURST,
+    EVERY,
+    REMEMBERED,
+    TRUSTED,
+    Attempts,
+    network,
+)
 from clipsearch.service.errors import RequestError
 from clipsearch.service.sessions import LASTS, Sessions
 from tests.service.conftest import TOKEN
@@ -140,6 +147,30 @@ def test_wrong_tokens_count_whichever_way_they_come(locked: FlaskClient) -> None
         locked.delete_cookie("clipsearch")
 
 
+def test_each_token_of_a_request_counts(locked: FlaskClient) -> None:
+    def shown(number: int) -> int:
+        wrong = [f"wrong-wrong-{number}-{place}" for place in range(3)]
+        answer = locked.post(
+            f"/clip/embed_text?api_key={wrong[0]}",
+            json={"text": "red", "api_key": wrong[1]},
+            headers={"Authorization": f"Bearer {wrong[2]}"},
+            environ_overrides={"REMOTE_ADDR": ATTACKER},
+        )
+        return answer.status_code
+
+    seen = [shown(number) for number in range(BURST)]
+    assert seen.count(401) <= BURST // 3
+    assert set(seen[BURST // 3 :]) == {429}
+
+
+def test_page_of_another_site_cannot_use_up_the_attempts_of_a_visitor(locked: FlaskClient) -> None:
+    picture = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "image"}
+    for _ in range(2 * BURST):
+        answer = locked.get("/?token=wrong-wrong-wrong-wrong", headers=picture)
+        assert answer.status_code == 403
+    assert locked.post("/login", data={"token": TOKEN}).status_code == 303
+
+
 def test_who_is_logged_in_stays_so_beside_an_attack_from_the_same_address(
     locked: FlaskClient,
 ) -> None:
@@ -154,6 +185,7 @@ def test_who_is_logged_in_stays_so_beside_an_attack_from_the_same_address(
         assert answer.status_code == 200
     assert from_(attacker, HONEST, "bearer", TOKEN).status_code == 200
     assert from_(attacker, HONEST, "bearer", "wrong-wrong-wrong-wrong").status_code == 429
+    assert from_(attacker, ATTACKER, "bearer", TOKEN).status_code == 429
 
 
 def test_asking_without_a_token_does_not_count(locked: FlaskClient) -> None:
@@ -241,3 +273,8 @@ def test_page_renews_the_cookie_of_who_comes_often(
     assert renewed.startswith("clipsearch=")
     assert old not in renewed
     assert "HttpOnly" in renewed
+    thief = locked.application.test_client()
+    thief.set_cookie("clipsearch", old)
+    assert thief.get("/api/status").status_code == 200
+    locked.post("/logout")
+    assert thief.get("/api/status").status_code == 401  # the one before the renewal ends, too

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import struct
 import threading
 import time
 import urllib.request
@@ -287,6 +288,19 @@ def test_uploads_do_not_pile_up_without_end(
     assert is_served(server)
 
 
+def test_client_that_goes_while_it_is_told_to_continue_stops_nobody(start: Start) -> None:
+    server = start()
+    asked = FORM.partition(b"\r\n\r\n")[0] + b"\r\nExpect: 100-continue\r\n\r\n"
+    for _ in range(50):
+        own = socket.create_connection(("127.0.0.1", server.port), timeout=30)
+        # Closed with a reset, so that the answer fails while the request is being read.
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        own.sendall(asked)
+        own.close()
+    assert is_served(server)
+    wait_for(lambda: len(server._listener.active_channels) <= 1)
+
+
 def test_listener_goes_on_where_the_system_has_no_more_files(
     start: Start, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,6 +319,25 @@ def test_listener_goes_on_where_the_system_has_no_more_files(
     assert is_served(server)
     assert refusals == [0]
     assert b"408" in ending(kept)  # it made room
+
+
+def test_listener_goes_on_after_a_connection_that_it_cannot_accept(
+    start: Start, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start()
+    options, failures = server._listener.set_socket_options, [1]
+
+    def fails(own: socket.socket) -> None:
+        if failures[0]:
+            failures[0] -= 1
+            own.close()
+            raise MemoryError
+        options(own)
+
+    monkeypatch.setattr(server._listener, "set_socket_options", fails)
+    assert ending(opened(server)) == b""
+    assert failures == [0]
+    assert is_served(server)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import random
+import sys
 import threading
 import time
 import zlib
@@ -20,7 +21,8 @@ from flask.testing import FlaskClient
 from PIL import Image
 
 from clipsearch.library.serving import ServedLibrary
-from clipsearch.service import answers, create_app
+from clipsearch.photos.workers.pool import Workers
+from clipsearch.service import answers, context, create_app
 from tests.fakes import ColourEmbedder
 from tests.service.fuzzing import checked, requests
 from tests.service.test_api import finished, get, picture, post
@@ -256,6 +258,40 @@ def test_failure_of_the_server_tells_nothing_of_its_inside(
     sentence = refused(client.get("/api/search?q=never+asked+before"), 500)
     assert "secret" not in sentence
     assert "the secret inside" in caplog.text
+
+
+def test_decoder_that_does_not_start_is_the_servers_fault(
+    client: FlaskClient, served: ServedLibrary, ids: dict[str, int]
+) -> None:
+    served._workers = Workers(1, command=["/nonexistent"])
+    assert "does not start" in refused(client.get(f"/api/photos/{ids['red']}/thumbnail"), 503)
+
+
+def test_thumbnail_that_was_made_before_waits_for_no_decoder(
+    client: FlaskClient, app: Flask, ids: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "PATIENCE", 0.1)
+    address = f"/api/photos/{ids['red']}/thumbnail?size="
+    assert client.get(f"{address}160").status_code == 200
+    service = app.extensions["clipsearch"]
+    with service.decoding(), service.decoding():
+        assert client.get(f"{address}160").status_code == 200
+        assert "try again soon" in refused(client.get(f"{address}360"), 503)
+
+
+def test_decoder_that_is_killed_is_not_the_fault_of_who_sent_the_picture(
+    client: FlaskClient, served: ServedLibrary, photos: Path
+) -> None:
+    dies = (
+        "import os, sys; from clipsearch.photos.workers.messages import HELLO; "
+        "sys.stdout.buffer.write(HELLO); sys.stdout.flush(); sys.stdin.buffer.read(1); "
+        "os.kill(os.getpid(), 9)"
+    )
+    served.workers.close()
+    served._workers = Workers(1, command=[sys.executable, "-c", dies])
+    picture = (photos / "holiday" / "red.png").read_bytes()
+    form = {"image": (io.BytesIO(picture), "red.png")}
+    assert "was killed" in refused(client.post("/api/search", data=form), 503)
 
 
 def hostile(shared: Path) -> Iterator[tuple[Path, bytes]]:

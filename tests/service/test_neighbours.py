@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 
 from clipsearch.cli import remote
 from clipsearch.library import Library
 from clipsearch.library.serving import ServedLibrary
+from clipsearch.records import SearchResult
 from clipsearch.service import server as servers
 from tests.conftest import Paint
 from tests.fakes import ColourEmbedder
@@ -187,3 +189,26 @@ def test_every_question_follows_a_switch_of_the_model(
         assert questions[question]() == wanted
         assert len(known) == 2
         assert served.embedder.fingerprint == "2"
+
+
+def test_photo_that_goes_during_a_search_leaves_no_gap(
+    client: FlaskClient,
+    served: ServedLibrary,
+    embedder: ColourEmbedder,
+    photos: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    search, gone = served.search, photos / "holiday" / "red.png"
+
+    def slowly(*asked: Any, **options: Any) -> SearchResult:
+        found = search(*asked, **options)
+        if gone.exists():
+            gone.unlink()
+            with Library(served.folder, embedder) as beside:
+                assert beside.index().removed == 1
+        return found
+
+    monkeypatch.setattr(served, "search", slowly)
+    found = client.get("/api/search?q=red&k=5&explain=true").get_json()
+    assert found["total"] == len(found["hits"]) == 5
+    assert [each["id"] for each in found["explanations"]] == [hit["id"] for hit in found["hits"]]

@@ -21,6 +21,7 @@ import pytest
 from flask.testing import FlaskClient
 from numpy.typing import NDArray
 
+from clipsearch.catalog import photos as photo_records
 from clipsearch.cli import remote
 from clipsearch.errors import ClipsearchError, LibraryError
 from clipsearch.library import Library
@@ -192,6 +193,17 @@ def test_port_that_is_taken_is_a_sentence(start: Start, served: ServedLibrary) -
         Server(served, port=server.port)
 
 
+def test_number_of_hits_makes_no_new_statements(served: ServedLibrary, ids: dict[str, int]) -> None:
+    # Each thread keeps the last 128 of them: 8 MiB, where they differ and are long.
+    asked: set[str] = set()
+    with served._catalog.read() as db, db.tracer(lambda sql, _: asked.add(sql)):
+        counts = []
+        for number in (1, 2, 6):
+            assert len(photo_records.photos(db, list(ids.values())[:number])) == number
+            counts.append(len(asked))
+    assert counts == [2, 2, 2]
+
+
 def test_health_and_metrics_tell_what_happens(start: Start) -> None:
     server = start()
     with urllib.request.urlopen(f"{server.url}api/search?q=red") as answer:  # noqa: S310
@@ -239,6 +251,22 @@ def test_command_serves_and_stops_cleanly(served: ServedLibrary, number: signal.
     assert out == ""
     assert "Traceback" not in err
     assert not (served.folder / "server.json").exists()
+
+
+def test_command_makes_no_library_of_a_name_that_was_mistyped(tmp_path: Path, photos: Path) -> None:
+    (photos / "red.txt").write_text("not empty")
+    for folder in (tmp_path / "libary", photos):
+        with command("--library", str(folder), "--port", "0") as process:
+            _, err = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert "there is no library here" in err
+        assert not (folder / "catalog.db").exists()
+    assert not (tmp_path / "libary").exists()
+    waiting = tmp_path / "volume"
+    waiting.mkdir()
+    with command("--library", str(waiting), "--port", "0") as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("clipsearch: http://")
 
 
 def test_command_refuses_the_network_without_a_token(tmp_path: Path) -> None:

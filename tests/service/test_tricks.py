@@ -11,9 +11,10 @@ import pytest
 
 from clipsearch.library.serving import ServedLibrary
 from clipsearch.service import originals
+from clipsearch.service.attempts import BURST
 from clipsearch.service.errors import RequestError
 from tests.service.conftest import TOKEN, Start
-from tests.service.test_connections import ending
+from tests.service.test_connections import answered, ending
 
 SECRET = b"\x89PNG\r\n\x1a\n the secret of another folder"
 
@@ -69,6 +70,45 @@ def test_header_of_an_answer_cannot_be_forged(start: Start) -> None:
             head = ending(own).partition(b"\r\n\r\n")[0]
         assert b"clipsearch=evil" not in head.replace(b"Location", b"").partition(b"\r\nSet")[2]
         assert head.count(b"HTTP/1.1") == 1
+
+
+def test_methods_that_nobody_knows_take_no_memory(start: Start) -> None:
+    server = start(token=TOKEN)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as own:
+        for number in range(20):
+            asked = f"EVIL{number} / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            assert answered(own, asked.encode()).startswith(b"HTTP/1.1 401")
+    status, text = raw(server.port, "/metrics", f"Authorization: Bearer {TOKEN}")
+    assert status == 200
+    assert b"EVIL" not in text
+    assert b'{method="other",route="none",status="401"} 20' in text
+
+
+def test_proxy_may_say_that_the_cookie_goes_over_https(start: Start) -> None:
+    server = start(token=TOKEN)
+    asked = f"GET /?token={TOKEN} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    for more, wanted in (("", False), ("X-Forwarded-Proto: https\r\n", True)):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as own:
+            own.sendall(f"{asked}{more}\r\n".encode())
+            told = ending(own)
+        assert b"Set-Cookie: clipsearch=" in told
+        assert (b"; Secure;" in told) is wanted
+
+
+def test_forged_address_of_a_client_is_not_believed(start: Start) -> None:
+    server = start(token=TOKEN)
+    seen = [
+        raw(
+            server.port,
+            "/api/status",
+            "Authorization: Bearer wrong-wrong-wrong-wrong",
+            f"X-Forwarded-For: 192.0.2.{number}",
+            f"Forwarded: for=192.0.2.{number}",
+            f"X-Real-IP: 192.0.2.{number}",
+        )[0]
+        for number in range(BURST + 2)
+    ]
+    assert seen == [401] * BURST + [429] * 2
 
 
 def test_name_that_points_here_is_refused_whatever_else_is_right(start: Start) -> None:
