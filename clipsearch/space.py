@@ -289,9 +289,9 @@ class Space:
 
 def _background_cosines(scene: Backdrop, part: Part) -> Scores:
     """Return how near the photos of a part are to neutral sentences, (n,)."""
-    from clipsearch.vectors.clustered import ClusteredPart
+    from clipsearch.vectors.sketched import SketchedPart
 
-    if isinstance(part, ClusteredPart):  # to read a million vectors would take seconds
+    if isinstance(part, SketchedPart):  # to read a million vectors would take seconds
         return part.rough(scene.bank.astype(np.float32)).astype(np.float64)
     values = np.empty(len(part.ids))
     for start in range(0, len(values), SAMPLE):

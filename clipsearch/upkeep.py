@@ -15,36 +15,32 @@ from numpy.typing import NDArray
 from clipsearch.catalog import Catalog, archive, texts, vectors
 from clipsearch.catalog.archive import Model
 from clipsearch.errors import LibraryError
-from clipsearch.vectors import VectorIndex, clustering
-from clipsearch.vectors.clustered import ClusteredPart
+from clipsearch.vectors import VectorIndex, sketching
 from clipsearch.vectors.rows import Ids
+from clipsearch.vectors.sketched import SketchedPart
 
 AT_ONCE = 20_000
 """Photos up to which merging is not worth a thread: 40 ms at 20,000 x 512, file included."""
 
 EXACT = 200_000
 """Photos up to which every vector is compared with every query: 9 ms at 200,000 x 512. Beyond,
-they are clustered, and what is searched is a few hundredths of them."""
-
-PATIENCE = 10.0
-"""Seconds that a library is open before clusters are learned beside the searches: minutes of
-work, which is nothing for a command that asks once."""
+queries look at sketches of a fifth of the size."""
 
 REGROWN = 1.5
-"""Growth since clusters were learned at which they are learned again."""
+"""Growth since sketches were learned at which they are learned again."""
 
 SHARE, MOST = 1 / 8, 8192
 """The tail is merged when it is this share of the base, or this long: the scan of 8,192 x 512
 takes 0.6 ms, and to copy them, as each change does, 4 ms."""
 
-_KINDS = ("index", "clusters")  # of files: all vectors, or codes
+_KINDS = ("index", "sketches")  # of files: all vectors, or what stands for them
 _LEAST = 64  # photos of a tail that is never worth a merge
 _ABANDONED = 3600.0  # seconds after which a half-written file belongs to nobody
 _READ = 4096  # vectors of a transaction: a long one would keep the write-ahead log from shrinking
 
 
 class _ClosedError(Exception):
-    """The library was closed while clusters were learned."""
+    """The library was closed while sketches were learned."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,13 +68,11 @@ class Upkeep:
         on_notice: Callable[[str], None],
         at_once: int = AT_ONCE,
         exact: int = EXACT,
-        patience: float = PATIENCE,
     ) -> None:
         self._folder = folder
         self._catalog = catalog
         self._on_notice = on_notice
         self._at_once, self._exact = at_once, exact
-        self._ripe = time.monotonic() + patience
         self._lock = threading.Lock()  # of the two below, for moments
         self._held: _Held | None = None
         self._merging: threading.Thread | None = None
@@ -152,7 +146,7 @@ class Upkeep:
         with self._catalog.read() as db:
             count = vectors.count(db, model.id)
         if count > self._exact:
-            return self._clustered(model, library, revision, clusters=1)
+            return self._sketched(model, library, revision)
         held = _Held(library, model, revision, self._built(model))
         self._keep(held)
         return held
@@ -160,29 +154,25 @@ class Upkeep:
     def _read(self, file: Path, model: Model) -> VectorIndex:
         if file.suffix == ".index":
             return VectorIndex.load(file, model.dimensions)
-        return VectorIndex.clustered(file, model.dimensions, partial(self._fetch, model))
+        return VectorIndex.sketched(file, model.dimensions, partial(self._fetch, model))
 
     def _fetch(self, model: Model, ids: Ids) -> tuple[Ids, NDArray[np.float16]]:
         with self._catalog.read() as db:
             return vectors.chosen(db, model.id, model.dimensions, ids)
 
-    def _clustered(
-        self, model: Model, library: str, revision: int, *, clusters: int | None = None
-    ) -> _Held:
-        """Build a file of clusters; of one cluster, soon: nothing is to be learned then."""
+    def _sketched(self, model: Model, library: str, revision: int) -> _Held:
+        """Build a file of sketches and codes."""
         with self._catalog.read() as db:
             ids = vectors.ids(db, model.id)
             asked = texts.latest(db, model.id, model.dimensions, 96)
-        wanted = clusters or clustering.clusters_for(len(ids))
-        step = max(1, len(ids) // clustering.sample_size(wanted))
-        file = self._name(library, model.id, revision, "clusters")
+        step = max(1, len(ids) // sketching.SAMPLE)
+        file = self._name(library, model.id, revision, "sketches")
         try:
-            clustering.build(
+            sketching.build(
                 file,
                 model.dimensions,
                 self._fetch(model, ids[::step])[1].astype(np.float32),
                 self._blocks(model),
-                clusters=wanted,
                 texts=asked,
                 pause=self._pause,
             )
@@ -213,15 +203,15 @@ class Upkeep:
             last = int(found[-1])
 
     def _is_due(self, index: VectorIndex) -> bool:
-        if self._is_unlearned(index) and time.monotonic() > self._ripe:
+        if self._is_unlearned(index):
             return True
         return index.unmerged > max(_LEAST, min(len(index.base.ids) * SHARE, MOST))
 
     def _is_unlearned(self, index: VectorIndex) -> bool:
-        """Tell whether clusters are to be learned, first or again."""
-        if isinstance(index.base, ClusteredPart):
+        """Tell whether sketches are to be learned, first or again."""
+        if isinstance(index.base, SketchedPart):
             head = index.base.layout.head
-            return head.clusters == 1 or len(index) > REGROWN * head.learned
+            return len(index) > REGROWN * head.learned
         return len(index) > self._exact
 
     def _merge_later(self, held: _Held) -> None:
@@ -250,14 +240,14 @@ class Upkeep:
 
     def _merged(self, held: _Held) -> _Held:
         if self._is_unlearned(held.index):
-            return self._clustered(held.model, held.library, held.revision)
+            return self._sketched(held.model, held.library, held.revision)
         if held.index.is_exact:
             merged = _Held(held.library, held.model, held.revision, held.index.merged())
             self._keep(merged)
             return merged
-        file = self._name(held.library, held.model.id, held.revision, "clusters")
+        file = self._name(held.library, held.model.id, held.revision, "sketches")
         try:
-            held.index.save_clustered(file)
+            held.index.save_sketched(file)
             merged = _Held(held.library, held.model, held.revision, self._read(file, held.model))
         except OSError as error:
             self._on_notice(f"{file}: the index cannot be kept ({error.strerror}); searches work")
@@ -269,7 +259,7 @@ class Upkeep:
         """Drop the index with its file, which turned out to be damaged; the next is made anew."""
         with self._lock:
             held, self._held = self._held, None
-        if held is not None and isinstance(held.index.base, ClusteredPart):
+        if held is not None and isinstance(held.index.base, SketchedPart):
             held.index.base.path.unlink(missing_ok=True)
 
     def _keep(self, held: _Held) -> None:

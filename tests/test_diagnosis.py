@@ -89,13 +89,13 @@ def test_a_damaged_index_file_is_found_and_dropped(filled: Library) -> None:
     assert list(filled.faults()) == []
 
 
-def test_a_damaged_file_of_clusters_is_found_and_dropped(filled: Library) -> None:
+def test_a_damaged_file_of_sketches_is_found_and_dropped(filled: Library) -> None:
     for file in (filled.folder / "vectors").glob("*.index"):
         file.unlink()
     with Library(filled.folder, ColourEmbedder()) as library:
         library._space._upkeep._exact = 1  # as if the library were large
         library.search("red", min_relevance=0)
-    (file,) = (filled.folder / "vectors").glob("*.clusters")
+    (file,) = (filled.folder / "vectors").glob("*.sketches")
     assert list(filled.faults()) == []
     data = bytearray(file.read_bytes())
     data[-1] ^= 1

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -242,3 +243,31 @@ def test_tags_narrowed_by_a_query_leave_other_photos_alone(colours: Library) -> 
     report = colours.tag(None, "red", k=2)
     assert report.photos == 2
     assert colours.runs()[0].photos == 2
+
+
+@pytest.mark.parametrize("query", ["red", "name:*.png"])
+def test_a_photo_that_goes_during_a_search_leaves_no_gap(
+    library: Library,
+    photos: Path,
+    paint: Paint,
+    monkeypatch: pytest.MonkeyPatch,
+    query: str,
+) -> None:
+    for number in range(12):
+        paint(f"{number}.png", (255, number, 0))
+    library.index(photos)
+    looks: list[int] = []
+
+    def hits(*given: Any, **options: Any) -> Any:
+        looks.append(1)
+        if len(looks) == 1:
+            (photos / "0.png").unlink()
+            with Library(library.folder, ColourEmbedder()) as beside:
+                assert beside.index().removed == 1
+        return found(*given, **options)
+
+    found = library._hits
+    monkeypatch.setattr(library, "_hits", hits)
+    result = library.search(query, k=11, min_relevance=None if ":" in query else 0)
+    assert len(result.hits) == result.total == 11
+    assert len(looks) == 2

@@ -68,8 +68,8 @@ class Mending(Safekeeping):
         return [f"{len(bad)} thumbnails dropped; they are made again when asked for"] * bool(bad)
 
     def _damaged_indexes(self) -> Iterator[Path]:
-        from clipsearch.vectors import VectorIndex, clusterfile
-        from clipsearch.vectors.clustered import ClusteredPart
+        from clipsearch.vectors import VectorIndex, sketchfile
+        from clipsearch.vectors.sketched import SketchedPart
 
         with self._catalog.read() as db:
             dimensions = {str(model.id): model.dimensions for model, _ in archive.models(db)}
@@ -79,8 +79,8 @@ class Mending(Safekeeping):
                 try:
                     if file.suffix == ".index":
                         VectorIndex.load(file, dimensions[model_id])
-                    elif file.suffix == ".clusters":
-                        ClusteredPart(clusterfile.read(file, dimensions[model_id]), _none).verify()
+                    elif file.suffix == ".sketches":
+                        SketchedPart(sketchfile.read(file, dimensions[model_id]), _none).verify()
                 except LibraryError:
                     yield file
 

@@ -33,6 +33,8 @@ from clipsearch.space import AnyPhoto
 from clipsearch.vectors import VectorIndex
 
 Ids = NDArray[np.int64]
+
+_TRIES = 3  # while other processes drop photos that a search is about to show
 Asked = ParamSpec("Asked")
 Answer = TypeVar("Answer")
 
@@ -77,6 +79,10 @@ def _undamaged(ask: Callable[Asked, Answer]) -> Callable[Asked, Answer]:
     return asked_again
 
 
+class _DroppedError(Exception):
+    """Another process dropped a photo since the index was read."""
+
+
 class Searching(Looking):
     """The questions that are answered with photos."""
 
@@ -108,13 +114,31 @@ class Searching(Looking):
             raise QueryError(
                 "k must be at least 1 and offset at least 0", f"k={k} offset={offset}", 0
             )
+        return _settled(
+            lambda whole: self._searched(
+                query, k, offset, min_relevance, sort, all_copies, like, unlike, whole
+            )
+        )
+
+    def _searched(
+        self,
+        query: str | Query,
+        k: int,
+        offset: int,
+        min_relevance: float | None,
+        sort: Sort,
+        all_copies: bool,
+        like: Sequence[int],
+        unlike: Sequence[int],
+        whole: bool,
+    ) -> SearchResult:
         started = time.perf_counter()
         asked = self._ask(query, min_relevance, like, unlike, sort=sort)
         copies = None if all_copies else self._space.copies()
         plain = asked.least == 0 and not len(asked.named) and sort == "relevance"
         if asked.target is None:
             ids = self._passing(asked, copies)
-            ranking, hits = None, self._hits(self._latest(ids, offset + k)[offset:])
+            ranking, hits = None, self._hits(self._latest(ids, offset + k)[offset:], whole=whole)
         elif plain:
             ranking = searching.nearest(
                 asked.index,
@@ -125,7 +149,7 @@ class Searching(Looking):
                 copies=copies,
                 yardstick=asked.yardstick,
             )
-            hits = self._hits(ranking.ids, ranking)
+            hits = self._hits(ranking.ids, ranking, whole=whole)
         else:
             ranking = self._answers(asked, copies)
             if sort == "date":
@@ -133,7 +157,7 @@ class Searching(Looking):
                 ranking = ranking.at(self._dated(ranking.ids))
             page = ranking.at(slice(offset, offset + k))
             page = searching.judged(page, asked.index, asked.yardstick)
-            hits = self._hits(page.ids, page)
+            hits = self._hits(page.ids, page, whole=whole)
         return SearchResult(
             query=str(query),
             model=asked.model.name,
@@ -367,12 +391,20 @@ class Searching(Looking):
         places: Ids = order[np.searchsorted(ids, self._latest(ids), sorter=order)]
         return places
 
-    def _hits(self, ids: Ids, ranking: Ranking | None = None) -> tuple[Hit, ...]:
+    def _hits(
+        self, ids: Ids, ranking: Ranking | None = None, *, whole: bool = False
+    ) -> tuple[Hit, ...]:
+        """Return the hits of photos in rank order, without those that were dropped meanwhile.
+
+        Raises: _DroppedError, where the answer is to be `whole`.
+        """
         with self._catalog.read() as db:
             known = photos.places_of(db, ids.tolist())
+        if whole and len(known) < len(ids):
+            raise _DroppedError
         hits = []
         for position, photo_id in enumerate(ids.tolist()):
-            if photo_id not in known:  # dropped by another process since the index was read
+            if photo_id not in known:
                 continue
             path, taken_at = known[photo_id]
             score = judged = None
@@ -384,6 +416,16 @@ class Searching(Looking):
             named = ranking is not None and bool(ranking.named[position])
             hits.append(Hit(photo_id, path, score, judged, band, taken_at, named))
         return tuple(hits)
+
+
+def _settled(ask: Callable[[bool], SearchResult]) -> SearchResult:
+    """Ask again where photos are dropped meanwhile; at last, take what is left of an answer."""
+    for _ in range(_TRIES):
+        try:
+            return ask(True)
+        except _DroppedError:
+            continue
+    return ask(False)
 
 
 def _words(query: Query, feedback: Sequence[int]) -> tuple[str, ...]:

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from clipsearch.vectors import clusterfile, clustering, files
-from clipsearch.vectors.clustered import ClusteredPart, Fetch
+from clipsearch.vectors import files, sketchfile, sketching
 from clipsearch.vectors.flat import FlatPart
 from clipsearch.vectors.rows import LOWEST, STORED, Cosines, Ids, Mask, Part, array, places, ranked
+from clipsearch.vectors.sketched import Fetch, SketchedPart
 
 
 class VectorIndex:
@@ -27,22 +27,22 @@ class VectorIndex:
         self._hold(_part(ids, vectors), None, None)
 
     @classmethod
-    def over(cls, base: FlatPart | ClusteredPart) -> VectorIndex:
+    def over(cls, base: FlatPart | SketchedPart) -> VectorIndex:
         """Return an index of what a part holds."""
         made = cls.__new__(cls)
         made._hold(base, None, None)
         return made
 
     @classmethod
-    def clustered(cls, path: Path, dimensions: int, fetch: Fetch) -> VectorIndex:
-        """Open a clustered index; `fetch` gives the stored vectors of some photos.
+    def sketched(cls, path: Path, dimensions: int, fetch: Fetch) -> VectorIndex:
+        """Open a large index; `fetch` gives the stored vectors of some photos.
 
         Raises: LibraryError for a file that is absent, damaged or of other dimensions.
         """
-        return cls.over(ClusteredPart(clusterfile.read(path, dimensions), fetch))
+        return cls.over(SketchedPart(sketchfile.read(path, dimensions), fetch))
 
     def _hold(
-        self, base: FlatPart | ClusteredPart, gone: Mask | None, tail: FlatPart | None
+        self, base: FlatPart | SketchedPart, gone: Mask | None, tail: FlatPart | None
     ) -> None:
         self.base, self.tail = base, tail
         self._gone = gone  # rows of the base that do not count any more
@@ -111,7 +111,7 @@ class VectorIndex:
     def sample(self, count: int) -> NDArray[np.float32]:
         """Return the vectors of `count` photos or fewer, spread evenly, (m, dimensions).
 
-        Of a flat index they follow from the photos alone. Of a clustered one they are those of
+        Of a flat index they follow from the photos alone. Of a large one they are those of
         the base, so that they stay the same while it does.
         """
         if isinstance(self.base, FlatPart):
@@ -212,12 +212,12 @@ class VectorIndex:
             return self
         return VectorIndex(self.ids, self.vectors(self.ids).astype(STORED))
 
-    def save_clustered(self, path: Path) -> None:
-        """Write a file with the clusters of the base, the tail among them."""
+    def save_sketched(self, path: Path) -> None:
+        """Write a file of sketches and codes with the base and the tail."""
         base = self.base
-        assert isinstance(base, ClusteredPart)  # noqa: S101 - callers look
+        assert isinstance(base, SketchedPart)  # noqa: S101 - callers look
         tail = self.tail or _part(np.zeros(0, np.int64), np.zeros((0, self.dimensions), STORED))
-        clustering.merge(path, base.layout, self._gone, (tail.ids, tail.vectors), base.check)
+        sketching.merge(path, base.layout, self._gone, (tail.ids, tail.vectors), base.check)
 
     def save(self, path: Path) -> None:
         """Write the index aside, then put it in place: a reader never sees half a file."""

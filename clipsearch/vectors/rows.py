@@ -87,3 +87,8 @@ def ranked(ids: Ids, scores: Cosines, wanted: int | None = None) -> tuple[Ids, C
 def array(ids: Iterable[int] | Ids) -> Ids:
     """Return ids as an array."""
     return ids if isinstance(ids, np.ndarray) else np.fromiter(ids, np.int64)
+
+
+def rotated(vectors: Cosines, rotation: Cosines) -> Cosines:
+    """Return vectors (m, dimensions) in the directions of `rotation` (dimensions, kept)."""
+    return np.ascontiguousarray(vectors @ rotation, np.float32)

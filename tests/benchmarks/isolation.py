@@ -105,8 +105,8 @@ def measure(kind: type[Library], embedder: Embedder, photos: Path) -> tuple[floa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--photos", type=int, default=256)
-    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--photos", type=int, default=384)
+    parser.add_argument("--repeat", type=int, default=2)
     arguments = parser.parse_args()
     models: dict[str, Embedder] = {
         "starter": registry.load("starter"),

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from clipsearch.catalog import Catalog, archive, vectors
 from clipsearch.errors import DamagedIndexError, LibraryError
 from clipsearch.upkeep import Upkeep
-from clipsearch.vectors import VectorIndex, clustering
-from clipsearch.vectors.clustered import ClusteredPart
+from clipsearch.vectors import VectorIndex, sketching
+from clipsearch.vectors.sketched import SketchedPart
 from tests.benchmarks.big_library import World
 
 DIMENSIONS = 48
@@ -41,17 +41,16 @@ class Store:
         for start in range(0, len(self.ids), 1000):
             yield self.ids[start : start + 1000], self.vectors[start : start + 1000]
 
-    def build(self, path: Path, clusters: int = 64) -> VectorIndex:
-        clustering.build(
+    def build(self, path: Path) -> VectorIndex:
+        sketching.build(
             path,
             DIMENSIONS,
             self.vectors[::2].astype(np.float32),
             self.blocks(),
-            clusters=clusters,
             texts=WORLD.texts(range(50)),
             pause=lambda: None,
         )
-        return VectorIndex.clustered(path, DIMENSIONS, self.fetch)
+        return VectorIndex.sketched(path, DIMENSIONS, self.fetch)
 
 
 STORE = Store()
@@ -65,7 +64,7 @@ def exact() -> VectorIndex:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> VectorIndex:
-    return STORE.build(tmp_path_factory.mktemp("index") / "a.clusters")
+    return STORE.build(tmp_path_factory.mktemp("index") / "a.sketches")
 
 
 def recall(index: VectorIndex, exact: VectorIndex, k: int = 10, among: Ids | None = None) -> float:
@@ -88,15 +87,16 @@ def test_the_best_are_found_with_their_exact_cosines(
         assert found == sorted(found, key=lambda each: (-each[1], each[0]))
 
 
-def test_few_clusters_are_looked_at(built: VectorIndex) -> None:
-    probed = []
-    assert isinstance(built.base, ClusteredPart)
-    search = built.base._search
-    built.base._search = lambda *given: probed.append(len(given[3])) or search(*given)  # type: ignore[method-assign,func-returns-value]
-    for vector in STORE.vectors[::500].astype(np.float32):
-        built.nearest(vector, 10)
-    built.base._search = search  # type: ignore[method-assign]
-    assert sum(probed) < 0.6 * 64 * 12
+def test_few_codes_are_looked_at(built: VectorIndex) -> None:
+    looked = []
+    assert isinstance(built.base, SketchedPart)
+    codes = built.base.layout.codes
+    for query in STORE.vectors[::500].astype(np.float32):
+        rows, _ = built.base._promising(query, 10, None)
+        looked.append(len(rows))
+        assert len(np.unique(rows)) == len(rows)
+    assert codes(np.array([0, PHOTOS - 1])).shape == (2, DIMENSIONS)
+    assert np.mean(looked) < 0.2 * PHOTOS
 
 
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.1, 0.5, 0.95])
@@ -156,8 +156,8 @@ def test_changes_count_at_once_and_after_they_are_merged(
     grown = built.changed(changed, *store.fetch(present))
     kept = np.setdiff1d(store.ids, gone)
     exact = VectorIndex(*store.fetch(kept))
-    grown.save_clustered(tmp_path / "b.clusters")
-    merged = VectorIndex.clustered(tmp_path / "b.clusters", DIMENSIONS, store.fetch)
+    grown.save_sketched(tmp_path / "b.sketches")
+    merged = VectorIndex.sketched(tmp_path / "b.sketches", DIMENSIONS, store.fetch)
     assert merged.unmerged == 0
     for index in (grown, merged):
         assert index.ids.tolist() == kept.tolist()
@@ -165,17 +165,13 @@ def test_changes_count_at_once_and_after_they_are_merged(
 
 
 def test_the_same_vectors_make_the_same_file(tmp_path: Path) -> None:
-    STORE.build(tmp_path / "a.clusters", 16)
-    STORE.build(tmp_path / "b.clusters", 16)
-    assert (tmp_path / "a.clusters").read_bytes() == (tmp_path / "b.clusters").read_bytes()
-
-
-def test_one_cluster_answers_too(tmp_path: Path, exact: VectorIndex) -> None:
-    assert recall(STORE.build(tmp_path / "a.clusters", 1), exact) >= 0.99
+    STORE.build(tmp_path / "a.sketches")
+    STORE.build(tmp_path / "b.sketches")
+    assert (tmp_path / "a.sketches").read_bytes() == (tmp_path / "b.sketches").read_bytes()
 
 
 def test_a_damaged_file_never_answers(tmp_path: Path, exact: VectorIndex) -> None:
-    path = tmp_path / "a.clusters"
+    path = tmp_path / "a.sketches"
     STORE.build(path)
     whole = path.read_bytes()
     answers = exact.nearest(TEXTS[0], 5)
@@ -186,7 +182,7 @@ def test_a_damaged_file_never_answers(tmp_path: Path, exact: VectorIndex) -> Non
         data[place] ^= 1 << place % 8
         path.write_bytes(data)
         try:
-            index = VectorIndex.clustered(path, DIMENSIONS, STORE.fetch)
+            index = VectorIndex.sketched(path, DIMENSIONS, STORE.fetch)
             assert index.nearest(TEXTS[0], 5) == answers
             index.near(TEXTS[0], above=0.2)
         except LibraryError:
@@ -195,9 +191,9 @@ def test_a_damaged_file_never_answers(tmp_path: Path, exact: VectorIndex) -> Non
     for length in (0, 10, 100, 5000, len(whole) - 1):
         path.write_bytes(whole[:length])
         with pytest.raises(LibraryError, match="damaged"):
-            VectorIndex.clustered(path, DIMENSIONS, STORE.fetch)
+            VectorIndex.sketched(path, DIMENSIONS, STORE.fetch)
     with pytest.raises(LibraryError, match="cannot be read"):
-        VectorIndex.clustered(tmp_path / "none.clusters", DIMENSIONS, STORE.fetch)
+        VectorIndex.sketched(tmp_path / "none.sketches", DIMENSIONS, STORE.fetch)
 
 
 @pytest.fixture
@@ -225,34 +221,24 @@ def put(catalog: Catalog, ids: Ids, rows: Halves, model_id: int = 1) -> None:
             vectors.put(db, photo_id, model_id, vector.astype(np.float32))
 
 
-def test_a_large_library_is_clustered_in_the_background_and_repaired(
+def test_a_large_library_has_sketches_and_they_are_repaired(
     catalog: Catalog, tmp_path: Path, exact: VectorIndex
 ) -> None:
     notices: list[str] = []
     with catalog.read() as db:
         model = archive.models(db)[0][0]
 
-    def opened(patience: float) -> Upkeep:
+    def opened() -> Upkeep:
         return Upkeep(
             tmp_path / "vectors",
             catalog,
             on_notice=notices.append,
             at_once=PHOTOS * 2,  # here: no thread to wait for
             exact=1000,
-            patience=patience,
         )
 
-    def clusters(index: VectorIndex) -> int:
-        assert isinstance(index.base, ClusteredPart)
-        return index.base.layout.head.clusters
-
-    hasty = opened(1000.0)
-    assert clusters(hasty.index(model)) == 1
-    assert recall(hasty.index(model), exact) >= 0.99
-    hasty.close()
-    server = opened(0.0)
-    server.index(model)
-    assert clusters(server.index(model)) > 1
+    server = opened()
+    assert isinstance(server.index(model).base, SketchedPart)
     assert recall(server.index(model), exact) >= 0.99
     put(catalog, np.array([2]), TEXTS[:1].astype(np.float16))
     assert server.index(model).nearest(TEXTS[0], 1)[0][0] == 2
@@ -261,7 +247,7 @@ def test_a_large_library_is_clustered_in_the_background_and_repaired(
     data = bytearray(file.read_bytes())
     data[-5000:] = bytes(5000)
     file.write_bytes(data)
-    again = opened(1000.0)
+    again = opened()
     with pytest.raises(DamagedIndexError):
         again.index(model).near(TEXTS[0], above=0.2)
     again.forget()

@@ -1,8 +1,9 @@
-"""Rows in clusters, as codes of a byte a dimension: most of a large library is never looked at.
+"""Rows as sketches of a few bits a dimension and codes of a byte: for large libraries.
 
-What the codes find is scored again from the stored vectors, so that cosines and their order are
-exact. Codes are mapped, not read: a cluster comes from the disk when a query first probes it, and
-is compared with its checksum before it answers anything.
+A query looks at every sketch, at the codes of those that score well, and at the stored vectors of
+the best of these, so that cosines and their order are exact; only which photos are among the best
+is a matter of the sketches. Codes are mapped, not read, and compared with their checksums before
+they answer anything.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import threading
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipsearch.errors import DamagedIndexError
-from clipsearch.vectors.clusterfile import Layout
-from clipsearch.vectors.rows import LOWEST, Cosines, Ids, Mask, exact
+from clipsearch.vectors import sketching
+from clipsearch.vectors.rows import LOWEST, Cosines, Ids, Mask, exact, rotated
+from clipsearch.vectors.sketchfile import BLOCK, Layout
 
 Fetch = Callable[[Ids], tuple[Ids, NDArray[np.float16]]]
 """Returns those of ids (m,), ascending, that are stored, and their vectors (m, dimensions)."""
@@ -28,23 +31,28 @@ HEAD = 2000
 codes, which is good to `slack` and never above that of an exact one. 2,000 take 15 ms."""
 
 _SPARE = 64  # ranks of the codes looked at beyond those wanted
-_BROAD = 0.9  # the share of rows from which on a mask is passed by nearly all of every cluster
-_FIRST = 16  # clusters that are probed before it is known how near the answers are
-_FIRST_REACH = 0.3  # spreads by which they are chosen; the usual ones, see `Head.reaches`
+_BROAD = 0.9  # the share of rows from which on a mask leaves the sketches enough to find
 _BEST = 10
-_MANY = 256  # clusters from which on a second thread is worth its start
+_CLOSER = 4  # sketches looked at for each photo wanted, at least
+_FEW = 1024  # sketches that each share looks for alike
+_UNEVEN = 1.2  # how many more of the best one share may have than another
+_THREADS = 2  # that share the sketches: more of them wait for memory
 
 
-class ClusteredPart:
-    """Clusters in a file of `layout`; `fetch` gives the vectors that codes stand for."""
+class SketchedPart:
+    """Sketches and codes in a file of `layout`; `fetch` gives the vectors they stand for."""
 
     def __init__(self, layout: Layout, fetch: Fetch) -> None:
         self._layout, self._fetch = layout, fetch
         self._ids = layout.ids
-        self._verified = np.zeros(len(layout.sizes), bool)
+        self._verified = np.zeros(layout.head.blocks, bool)
         self._verifying = threading.Lock()
-        self._alone = _searcher(layout, 0)  # a few clusters: threads would only wait
-        self._shared = _searcher(layout, 1)  # all clusters, shared among the threads
+        self._codes = _searcher(layout)
+        self._shares = _shares(layout)
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="sketches")
+        low, width = layout.space.ranges
+        self._offset = layout.space.mean + low + width / 510  # a code stands for its middle
+        self._step = width / 255
 
     @property
     def ids(self) -> Ids:
@@ -94,28 +102,11 @@ class ClusteredPart:
         if wanted > HEAD:
             return self.above(query, LOWEST, mask)
         asked = min(wanted + wanted // 2 + _SPARE, count)
-        near = self._layout.centroids @ query
-        if count < _BROAD * len(self._ids):  # what passes a filter may be anywhere
-            rows, scores = self._search(query, asked, near, np.arange(len(near)), mask)
+        if count < _BROAD * len(self._ids):  # what passes a filter may have any sketch
+            rows, scores = self._search(query, asked, mask)
         else:
-            order = np.argsort(-(near + _FIRST_REACH * self._layout.spreads))
-            rows, scores = self._search(query, asked, near, order[:_FIRST], mask)
-            reach = near + self._reach(scores, wanted) * self._layout.spreads
-            last = _kth(scores, wanted) - 2 * self.slack
-            others = order[_FIRST:][reach[order[_FIRST:]] >= last]
-            if len(others):
-                more = self._search(query, asked, near, others, mask)
-                rows, scores = np.concatenate([rows, more[0]]), np.concatenate([scores, more[1]])
+            rows, scores = self._promising(query, asked, mask)
         return self._scored(query, rows[scores >= _kth(scores, wanted) - 2 * self.slack])
-
-    def _reach(self, scores: Cosines, wanted: int) -> float:
-        """Return how many spreads above its centre a cluster may hold an answer.
-
-        Photos like a photo reach farther than those like a text; the cosine of the tenth tells
-        which kind a query is.
-        """
-        tenth = _kth(scores, min(_BEST, wanted))
-        return min(self._layout.head.reaches, key=lambda kind: abs(kind[0] - tenth))[1]
 
     def above(self, query: Cosines, lowest: float, mask: Mask | None) -> tuple[Ids, Cosines]:
         if mask is not None and np.count_nonzero(mask) <= HEAD:
@@ -155,7 +146,7 @@ class ClusteredPart:
         self._verify(np.arange(len(self._verified)))
 
     def check(self, number: int) -> None:
-        """Compare a cluster with its checksum.
+        """Compare a block with its checksum.
 
         Raises: DamagedIndexError.
         """
@@ -166,70 +157,106 @@ class ClusteredPart:
         ids, vectors = self._fetch(np.sort(self._ids[rows]))
         return ids, exact(vectors, query)
 
-    def _search(
-        self, query: Cosines, wanted: int, near: Cosines, clusters: Ids, mask: Mask | None
-    ) -> tuple[Ids, Cosines]:
-        """Return rows and scores of the `wanted` best codes in some clusters."""
-        import faiss
+    def _promising(self, query: Cosines, asked: int, mask: Mask | None) -> tuple[Ids, Cosines]:
+        """Return rows whose sketches score well, with the scores of their codes."""
+        head = self._layout.head
+        turned = rotated(query[None], self._layout.space.rotation)
+        deep = min(max(head.depth, _CLOSER * asked), head.count)
+        # Shares have every other row, and so about as many of the best.
+        each = deep if deep < _FEW else int(_UNEVEN * deep / len(self._shares))
 
-        self._verify(clusters)
-        lists = np.ascontiguousarray(clusters, np.int64)[None]
-        centres = np.ascontiguousarray(near[clusters], np.float32)[None]
-        scores = np.empty((1, wanted), np.float32)
-        rows = np.empty((1, wanted), np.int64)
-        searcher = self._alone if len(clusters) < _MANY else self._shared
-        searcher.search_preassigned_c(
-            1,
-            faiss.swig_ptr(query[None]),
-            wanted,
-            faiss.swig_ptr(lists),
-            faiss.swig_ptr(centres),
-            faiss.swig_ptr(scores),
-            faiss.swig_ptr(rows),
-            False,
-            _parameters(mask, len(clusters)),
+        def look(number: int) -> tuple[Cosines, Ids]:
+            share = self._shares[number]
+            scores, rows = share.search(turned, min(each, share.ntotal))
+            return scores[0], rows[0] * len(self._shares) + number
+
+        found = list(self._pool.map(look, range(len(self._shares))))
+        scores = np.concatenate([each[0] for each in found])
+        rows = np.concatenate([each[1] for each in found])
+        far = _kth(scores, min(_BEST, deep)) - head.margin
+        keep = scores >= min(far, _kth(scores, min(_CLOSER * asked, deep)))
+        rows = np.sort(rows[keep])
+        if mask is not None:
+            rows = rows[mask[rows]]
+        self._verify(np.unique(rows // BLOCK))
+        parts = self._pool.map(
+            lambda part: self._coded(query, part), np.array_split(rows, _THREADS)
         )
+        return rows, np.concatenate(list(parts))
+
+    def _coded(self, query: Cosines, rows: Ids) -> Cosines:
+        """Return the scores of the codes of rows, (m,)."""
+        codes = self._layout.codes(rows).astype(np.float32)
+        scores: Cosines = codes @ (self._step * query) + np.float32(self._offset @ query)
+        return scores
+
+    def _search(self, query: Cosines, wanted: int, mask: Mask | None) -> tuple[Ids, Cosines]:
+        """Return rows and scores of the `wanted` best codes."""
+        self.verify()
+        scores, rows = self._codes.search(query[None], wanted, params=self._parameters(mask))
         found = rows[0] >= 0
         return rows[0][found], scores[0][found]
 
     def _scan(self, query: Cosines, above: float, mask: Mask | None) -> tuple[Ids, Cosines]:
         self.verify()
-        _, scores, rows = self._shared.range_search(
-            query[None], max(above, -3.0), params=_parameters(mask, len(self._layout.sizes))
+        _, scores, rows = self._codes.range_search(
+            query[None], max(above, -3.0), params=self._parameters(mask)
         )
         return rows, scores
 
-    def _verify(self, lists: Ids) -> None:
-        if self._verified[lists].all():
+    def _verify(self, blocks: Ids) -> None:
+        if self._verified[blocks].all():
             return
-        with self._verifying:
-            for number in lists[~self._verified[lists]].tolist():
-                if zlib.crc32(self._layout.cluster(number).data) != self._layout.checksums[number]:
+        with self._verifying, ThreadPoolExecutor(_THREADS) as pool:
+            numbers = blocks[~self._verified[blocks]].tolist()
+            sums = pool.map(lambda number: zlib.crc32(self._layout.block(number).data), numbers)
+            for number, checksum in zip(numbers, sums, strict=True):
+                if checksum != self._layout.checksums[number]:
                     raise DamagedIndexError(f"{self._layout.path}: the index file is damaged")
                 self._verified[number] = True
 
+    def _parameters(self, mask: Mask | None):  # type: ignore[no-untyped-def] # no types
+        import faiss
 
-def _searcher(layout: Layout, parallel_mode: int) -> Any:
-    """Return what FAISS searches the mapped clusters with."""
+        probes = self._layout.head.blocks
+        if mask is None:
+            return faiss.SearchParametersIVF(nprobe=probes)  # type: ignore[call-arg]
+        packed = np.packbits(mask, bitorder="little")
+        selector = faiss.IDSelectorBitmap(packed)  # type: ignore[call-arg,arg-type]
+        return faiss.SearchParametersIVF(sel=selector, nprobe=probes)  # type: ignore[call-arg]
+
+
+def _searcher(layout: Layout) -> Any:
+    """Return what FAISS scans the mapped codes with: blocks are lists, which threads share."""
     import faiss
 
     head = layout.head
     quantizer = faiss.IndexFlatIP(head.dimensions)
-    quantizer.add(layout.centroids)
+    quantizer.add(np.tile(layout.space.mean, (head.blocks, 1)))
     made: Any = faiss.IndexIVFScalarQuantizer(
         quantizer,
         head.dimensions,
-        head.clusters,
+        head.blocks,
         faiss.ScalarQuantizer.QT_8bit,
         faiss.METRIC_INNER_PRODUCT,
         True,
     )
-    faiss.copy_array_to_vector(np.ascontiguousarray(layout.ranges).reshape(-1), made.sq.trained)
+    faiss.copy_array_to_vector(
+        np.ascontiguousarray(layout.space.ranges).reshape(-1), made.sq.trained
+    )
     made.is_trained = True
-    made.parallel_mode = parallel_mode
+    made.parallel_mode = 1
     made.ntotal = head.count
     made.replace_invlists(layout.lists, False)
     return made
+
+
+def _shares(layout: Layout) -> list[Any]:
+    """Return what FAISS scans the sketches with: every other one of them for each thread."""
+    return [
+        sketching.packed(layout.space, layout.sketches[number::_THREADS])
+        for number in range(min(_THREADS, max(1, layout.head.count)))
+    ]
 
 
 def _kth(scores: Cosines, wanted: int) -> float:
@@ -237,13 +264,3 @@ def _kth(scores: Cosines, wanted: int) -> float:
     if len(scores) < wanted:
         return LOWEST
     return float(np.partition(scores, len(scores) - wanted)[len(scores) - wanted])
-
-
-def _parameters(mask: Mask | None, probes: int):  # type: ignore[no-untyped-def] # no types
-    import faiss
-
-    if mask is None:
-        return faiss.SearchParametersIVF(nprobe=probes)  # type: ignore[call-arg]
-    packed = np.packbits(mask, bitorder="little")
-    selector = faiss.IDSelectorBitmap(packed)  # type: ignore[call-arg,arg-type]
-    return faiss.SearchParametersIVF(sel=selector, nprobe=probes)  # type: ignore[call-arg]

@@ -1,0 +1,271 @@
+"""The file of a large index: tables that are read and checked, codes that are mapped.
+
+magic, length and CRC-32 of the head, head (JSON), CRC-32 of the tables
+tables: ids, checksums of blocks, mean, ranges, rotation, codebooks, sketches
+blocks, of `BLOCK` rows each: codes, a byte a dimension; rows as int64; both with room up to a
+multiple of 8 rows
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipsearch.errors import LibraryError
+from clipsearch.vectors.files import octets, replacing
+from clipsearch.vectors.rows import Cosines, Ids
+
+MAGIC = b"clipsearch sketches 1\n"
+BLOCK = 8192
+"""Rows that are checked, and given to a thread, together."""
+_ALIGNED = 8
+
+Codes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What is known of a large index.
+
+    A photo that belongs to the ten best may have a sketch that scores `margin` less than the
+    tenth best sketch; `depth` is how many sketches reach that far. `slack` is how far the score
+    of a code was from the cosine at most, in a sample of pairs and a quarter more; a photo far out
+    of all that was learned from may exceed it. `learned` is the number of photos at that time.
+    """
+
+    count: int
+    dimensions: int
+    kept: int
+    margin: float
+    depth: int
+    slack: float
+    learned: int
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.count // BLOCK)
+
+    @property
+    def sketch_bytes(self) -> int:
+        """Length of a sketch: four bits for each two of the dimensions kept."""
+        return self.kept // 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Space:
+    """How vectors become codes and sketches.
+
+    Codes are those of the residual to the `mean` (dimensions,), between the least of each
+    dimension and that plus its width: `ranges` (2, dimensions). Sketches are those of the
+    residual times `rotation` (dimensions, kept), by `codebooks` (kept / 2, 16, 2).
+    """
+
+    mean: Cosines
+    ranges: Cosines
+    rotation: Cosines
+    codebooks: Cosines
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """A large index as it lies in memory and in the mapped file.
+
+    `ids` (n,) ascending, `sketches` (n, sketch_bytes), `checksums` (blocks,), `begin` the place of
+    the first block in `data`, the mapping.
+    """
+
+    path: Path
+    head: Head
+    ids: Ids
+    space: Space
+    sketches: Codes
+    checksums: NDArray[np.uint32]
+    begin: int
+    lists: Any  # FAISS's, which hold the mapping
+    data: Codes
+
+    def block(self, number: int) -> Codes:
+        """Return the bytes of a block."""
+        width = self.head.dimensions
+        start = self.begin + number * _length(BLOCK, width)
+        found: Codes = self.data[start : start + _length(_room(self._size(number)), width)]
+        return found
+
+    def codes(self, rows: Ids) -> Codes:
+        """Return the codes of rows, (m, dimensions)."""
+        width = self.head.dimensions
+        view = np.lib.stride_tricks.as_strided(
+            self.data[self.begin :],
+            (self.head.blocks, BLOCK, width),
+            (_length(BLOCK, width), width, 1),
+            writeable=False,
+        )
+        found: Codes = view[rows // BLOCK, rows % BLOCK]
+        return found
+
+    def _size(self, number: int) -> int:
+        return min(BLOCK, self.head.count - number * BLOCK)
+
+
+def write(
+    path: Path,
+    head: Head,
+    ids: Ids,
+    space: Space,
+    sketches: Codes,
+    codes: Iterable[Codes],
+) -> None:
+    """Write a file; `codes` come in pieces (m, dimensions), in the order of `ids`."""
+    with replacing(path) as file:
+        checksums = np.zeros(head.blocks, "<u4")
+        _write_tables(file, head, ids, checksums, space, sketches)
+        for number, piece in enumerate(_blocks(codes, head.dimensions)):
+            room = _room(len(piece))
+            block = np.zeros(_length(room, head.dimensions), np.uint8)
+            block[: piece.size] = piece.reshape(-1)
+            first = number * BLOCK
+            rows = np.arange(first, first + len(piece))
+            block[room * head.dimensions :].view("<i8")[: len(rows)] = rows
+            checksums[number] = zlib.crc32(block.data)
+            file.write(block.data)
+        file.seek(0)
+        _write_tables(file, head, ids, checksums, space, sketches)
+
+
+def read(path: Path, dimensions: int) -> Layout:
+    """Map a file and check all but its blocks.
+
+    Raises: LibraryError for a file that is absent, damaged or of other dimensions.
+    """
+    damaged = LibraryError(f"{path}: the index file is damaged")
+    try:
+        with path.open("rb") as file:
+            known = path.stat()
+            start = file.read(len(MAGIC) + 8)
+            length, checksum = np.frombuffer(start[len(MAGIC) :].ljust(8, b"\0"), "<u4").tolist()
+            text = file.read(min(length, 4096))
+            if not start.startswith(MAGIC) or zlib.crc32(text) != checksum:
+                raise damaged
+            head = Head(**json.loads(text))
+            if head.dimensions != dimensions:
+                raise damaged
+            sums = np.frombuffer(file.read(4).ljust(4, b"\0"), "<u4")
+            file.seek(_padded(file.tell()))
+            tables = file.read(_table_length(head))
+            begin = _padded(file.tell())
+        if zlib.crc32(tables) != int(sums[0]):
+            raise damaged
+        last = _room(head.count - (head.blocks - 1) * BLOCK) if head.count else 0
+        whole = max(head.blocks - 1, 0) * _length(BLOCK, dimensions) + _length(last, dimensions)
+        if known.st_size != begin + whole:
+            raise damaged
+        lists = _mapped(path, head, begin)
+        now = path.stat()  # what FAISS has mapped by its name is what was read, if it still is
+        if (now.st_ino, now.st_size) != (known.st_ino, known.st_size):
+            raise LibraryError(f"{path}: the index file was replaced")
+    except OSError as error:
+        raise LibraryError(f"{path}: the index file cannot be read: {error.strerror}") from error
+    except RuntimeError as error:  # of FAISS: the file is gone by now
+        raise LibraryError(f"{path}: the index file cannot be read") from error
+    import faiss
+
+    ids, checksums, space, sketches = _tables(head, tables)
+    data = faiss.rev_swig_ptr(lists.ptr, known.st_size)
+    return Layout(path, head, ids, space, sketches, checksums, begin, lists, data)
+
+
+def _mapped(path: Path, head: Head, begin: int) -> Any:
+    import faiss
+
+    lists: Any = faiss.OnDiskInvertedLists()
+    lists.nlist, lists.code_size = head.blocks, head.dimensions
+    lists.filename, lists.read_only = str(path), True
+    lists.totsize = path.stat().st_size
+    for number in range(head.blocks):
+        each = faiss.OnDiskOneList()
+        each.size = min(BLOCK, head.count - number * BLOCK)
+        each.capacity = _room(each.size)
+        each.offset = begin + number * _length(BLOCK, head.dimensions)
+        lists.lists.push_back(each)
+    lists.do_mmap()
+    return lists
+
+
+def _blocks(pieces: Iterable[Codes], dimensions: int) -> Iterable[Codes]:
+    """Cut pieces of any length anew."""
+    waiting = np.zeros((0, dimensions), np.uint8)
+    for piece in pieces:
+        waiting = np.concatenate([waiting, piece])
+        while len(waiting) >= BLOCK:
+            yield waiting[:BLOCK]
+            waiting = waiting[BLOCK:]
+    if len(waiting):
+        yield waiting
+
+
+def _write_tables(
+    file: BinaryIO,
+    head: Head,
+    ids: Ids,
+    checksums: NDArray[Any],
+    space: Space,
+    sketches: Codes,
+) -> None:
+    text = json.dumps(asdict(head)).encode()
+    floats = (space.mean, space.ranges, space.rotation, space.codebooks)
+    pieces = [ids.astype("<i8"), checksums, *(each.astype("<f4") for each in floats), sketches]
+    checksum = length = 0
+    for piece in map(octets, pieces):
+        checksum, length = zlib.crc32(piece, checksum), length + len(piece)
+    prefix = MAGIC + np.array([len(text), zlib.crc32(text)], "<u4").tobytes() + text
+    prefix += checksum.to_bytes(4, "little")
+    file.write(prefix.ljust(_padded(len(prefix)), b"\0"))
+    for piece in map(octets, pieces):
+        file.write(piece)
+    file.write(bytes(_padded(length) - length))
+
+
+def _tables(head: Head, data: bytes) -> tuple[Ids, NDArray[np.uint32], Space, Codes]:
+    found, at = [], 0
+    for kind, shape in _kinds(head):
+        values = np.frombuffer(data, kind, int(np.prod(shape)), at).reshape(shape)
+        at += values.nbytes
+        found.append(values.astype(values.dtype.newbyteorder("="), copy=False))
+    ids, checksums, mean, ranges, rotation, codebooks, sketches = found
+    return ids, checksums, Space(mean, ranges, rotation, codebooks), sketches
+
+
+def _kinds(head: Head) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    width = head.dimensions
+    return (
+        ("<i8", (head.count,)),
+        ("<u4", (head.blocks,)),
+        ("<f4", (width,)),
+        ("<f4", (2, width)),
+        ("<f4", (width, head.kept)),
+        ("<f4", (head.kept // 2, 16, 2)),
+        ("u1", (head.count, head.sketch_bytes)),
+    )
+
+
+def _table_length(head: Head) -> int:
+    return sum(np.dtype(kind).itemsize * int(np.prod(shape)) for kind, shape in _kinds(head))
+
+
+def _padded(length: int) -> int:
+    return length + -length % 64
+
+
+def _room(size: int) -> int:
+    return size + -size % _ALIGNED
+
+
+def _length(room: int, dimensions: int) -> int:
+    return room * (dimensions + 8)
