@@ -117,6 +117,8 @@ class Points:
 
 def main() -> None:
     """Run one command of clipsearch."""
+    # Whoever was started in the background of a shell was made deaf to it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     environment = os.environ
     slow = float(environment.get("FAULT_SLOW", "0"))
     made: list[ActingEmbedder] = []
