@@ -200,7 +200,7 @@ def _mapped(path: Path, head: Head, begin: int) -> Any:
 
 def _blocks(pieces: Iterable[Codes], dimensions: int) -> Iterable[Codes]:
     """Cut pieces of any length anew."""
-    waiting = np.zeros((0, dimensions), np.uint8)
+    waiting: Codes = np.zeros((0, dimensions), np.uint8)
     for piece in pieces:
         waiting = np.concatenate([waiting, piece])
         while len(waiting) >= BLOCK:

@@ -156,8 +156,8 @@ def build(
     coder = Coder(learn(sample, pause))
     kinds = trials(sample, texts)
     asked = np.concatenate(kinds)
-    best = np.full((len(asked), _BEST), -2.0, np.float32)
-    homes = np.zeros((len(asked), _BEST), np.int64)  # the rows of the best so far
+    best: Cosines = np.full((len(asked), _BEST), -2.0, np.float32)
+    homes: Ids = np.zeros((len(asked), _BEST), np.int64)  # the rows of the best so far
     slack, done = 0.0, 0
     ids: list[Ids] = [np.zeros(0, np.int64)]
     sketches: list[Codes] = [np.zeros((0, coder.space.rotation.shape[1] // 4), np.uint8)]

@@ -133,11 +133,12 @@ def measure(folder: Path, dimensions: int, queries: int) -> dict[str, float]:
 def truth(catalog, model_id: int, dimensions: int, queries):  # type: ignore[no-untyped-def]
     """Return the ids of the ten best photos of each query, by all vectors."""
     import numpy as np
+    from numpy.typing import NDArray
 
     from clipsearch.catalog import vectors
 
-    scores = np.full((len(queries), 10), -2.0)
-    ids = np.zeros((len(queries), 10), np.int64)
+    scores: NDArray[np.float64] = np.full((len(queries), 10), -2.0)
+    ids: NDArray[np.int64] = np.zeros((len(queries), 10), np.int64)
     with catalog.read() as db:
         for found, rows in vectors.blocks(db, model_id, dimensions):
             here = np.concatenate([scores, queries @ rows.astype(np.float32).T], axis=1)
