@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from sqlite_utils import Database
@@ -18,15 +19,11 @@ def forget(db: Database, photo_id: int, description: str | None) -> None:
 
 def count(db: Database, photo_ids: Sequence[int]) -> int:
     """Count the photos that carry a tag or an alt text by hand, or a caption that was rejected."""
-    found = 0
-    for start in range(0, len(photo_ids), 500):  # SQLite limits the number of parameters
-        part = list(photo_ids[start : start + 500])
-        marks = ", ".join("?" * len(part))
-        found += db.execute(
-            f"select count(*) from photo where id in ({marks}) and ("
-            "exists (select 1 from hand_tag where photo_id = photo.id) or "
-            "exists (select 1 from alt_text where photo_id = photo.id and state <> 'file') or "
-            "exists (select 1 from rejected where photo_id = photo.id))",
-            part,
-        ).fetchone()[0]
+    found: int = db.execute(
+        "select count(*) from photo where id in (select value from json_each(?)) and ("
+        "exists (select 1 from hand_tag where photo_id = photo.id) or "
+        "exists (select 1 from alt_text where photo_id = photo.id and state <> 'file') or "
+        "exists (select 1 from rejected where photo_id = photo.id))",
+        [json.dumps([int(each) for each in photo_ids])],
+    ).fetchone()[0]
     return found

@@ -21,6 +21,8 @@ from clipsearch.errors import PhotoError
 from clipsearch.indexing.plan import Counts, Folder, Job
 from clipsearch.photos import decode
 
+_AT_ONCE = 10_000  # files that wait in line: each takes a kilobyte there
+
 Place = tuple[int, str]  # root id, path relative to it
 
 
@@ -46,9 +48,14 @@ def known_contents(
                 unread[place_of(job)] = error
             return None  # where it is not, decoding will meet it again, and say so
 
+    found: dict[Place, bytes] = {}
     with ThreadPoolExecutor(threads, thread_name_prefix="hash") as pool:
-        found = zip(candidates, pool.map(content, candidates), strict=True)
-        return {place_of(job): known for job, known in found if known in hashes}, unread
+        for start in range(0, len(candidates), _AT_ONCE):
+            part = candidates[start : start + _AT_ONCE]
+            for job, known in zip(part, pool.map(content, part), strict=True):
+                if known is not None and known in hashes:
+                    found[place_of(job)] = known
+    return found, unread
 
 
 def carry_out(

@@ -135,7 +135,8 @@ def _disturb(job: Job, stage: Stage, action: str, code: int) -> None:
     for number in range(stage.times):
         restore()
         point = ""
-        if number % 2 == 0 and steps:
+        # SQLite swallows what is raised while it tells of a step, Ctrl-C too.
+        if number % 2 == 0 and steps and action != "int":
             kind = steps[(number // 2) % len(steps)]
             point = f"{kind}:{stage.random.randint(1, whole.steps[kind])}"
         when = f"{action} {number} at {point or 'random'}"

@@ -45,7 +45,7 @@ FAULTS: tuple[Fault, ...] = (
     _job("SIGKILL", "migrate from the third schema", 10, 0),
     _job("SIGKILL", "model switch", 20, 2),
     *(
-        _job(action, name, 4, int(action == "SIGINT" and name == "index"))
+        _job(action, name, 4, 3 * (action == "SIGINT" and name == "index"))
         for action in ("SIGINT", "SIGTERM")
         for name in ("index", "tag", "export to xmp", "export to folders", "model switch")
     ),
