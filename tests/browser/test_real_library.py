@@ -50,7 +50,8 @@ def test_a_phrase_finds_photos_best_first(
     page.locator(f".tile[data-index='0'] a[title='{title_of(expected.path)}']").wait_for()
     picture = page.locator(".tile[data-index='0'] img")
     picture.wait_for()
-    page.wait_for_function("document.querySelector('.tile img').naturalWidth > 0")
+    picture.evaluate("image => image.decode()")  # waits until it is there, fails where it is none
+    assert picture.evaluate("image => image.naturalWidth") > 0
 
 
 def test_a_photo_of_the_library_that_is_given_is_found_first(new_page: NewPage, site: Site) -> None:

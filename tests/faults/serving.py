@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import signal
 import threading
@@ -85,7 +86,7 @@ def _clients(stage: Stage, url: str, there: set[str], when: str) -> Iterator[Non
 
     def ask() -> None:
         while not ended.is_set():
-            with suppress(OSError, ValueError):
+            with suppress(OSError, ValueError, http.client.HTTPException):
                 _check(stage, url, there, when)
             time.sleep(0.02)
 
