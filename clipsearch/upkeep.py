@@ -142,7 +142,7 @@ class Upkeep:
                 try:
                     return _Held(library, model, written, self._read(file, model))
                 except LibraryError:  # damaged: derived again from the truth
-                    file.unlink(missing_ok=True)
+                    self._drop(file)
         with self._catalog.read() as db:
             count = vectors.count(db, model.id)
         if count > self._exact:
@@ -260,7 +260,14 @@ class Upkeep:
         with self._lock:
             held, self._held = self._held, None
         if held is not None and isinstance(held.index.base, SketchedPart):
-            held.index.base.path.unlink(missing_ok=True)
+            self._drop(held.index.base.path)
+
+    def _drop(self, file: Path) -> None:
+        """Remove a damaged file; where that fails the next one is made all the same."""
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            self._on_notice(f"{file}: the damaged index cannot be removed ({error.strerror})")
 
     def _keep(self, held: _Held) -> None:
         """Write the index for the next time; a search does not fail because it cannot be kept."""

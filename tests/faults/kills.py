@@ -186,6 +186,8 @@ def _hit(
         stage.left_behind(actor, when=when)
     if finished.code == code:
         stage.record.injected += 1
+    elif job.done and job.done in finished.err:
+        pass  # the run before had ended it
     elif finished.code != 0 and (finished.code != -signal.SIGINT or finished.err):
         # It may have ended just before; Python itself knows no Ctrl-C at its very end.
         stage.says(finished, code, when=when)
