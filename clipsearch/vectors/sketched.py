@@ -32,7 +32,6 @@ codes, which is good to `slack` and never above that of an exact one. 2,000 take
 
 _SPARE = 64  # ranks of the codes looked at beyond those wanted
 _BROAD = 0.9  # the share of rows from which on a mask leaves the sketches enough to find
-_BEST = 10
 _CLOSER = 4  # sketches looked at for each photo wanted, at least
 _FEW = 1024  # sketches that each share looks for alike
 _UNEVEN = 1.2  # how many more of the best one share may have than another
@@ -173,7 +172,7 @@ class SketchedPart:
         found = list(self._pool.map(look, range(len(self._shares))))
         scores = np.concatenate([each[0] for each in found])
         rows = np.concatenate([each[1] for each in found])
-        far = _kth(scores, min(_BEST, deep)) - head.margin
+        far = _kth(scores, min(sketching.BEST, deep)) - head.margin
         keep = scores >= min(far, _kth(scores, min(_CLOSER * asked, deep)))
         rows = np.sort(rows[keep])
         if mask is not None:

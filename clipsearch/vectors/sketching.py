@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,12 @@ SAMPLE = 30_000
 RECALL = 0.999
 """The share of the ten best photos of held-out queries, of each kind, that the sketches keep."""
 
+BEST = 10
+"""Photos of a query that recall, margin and depth are about: see `sketchfile.Head`."""
+
 _SEED = 12
 _KEPT = 3 / 4  # of the dimensions, those in which photos differ most
 _TRIALS = 96  # held-out queries of a kind
-_BEST = 10
 _WORDS = 16  # of a codebook
 _SPREAD = 0.15  # of their range, by which codes reach beyond the residuals of the sample
 _DEPTHS = (512, 8192)  # the fewest and the most sketches of a query that are looked at closer
@@ -156,8 +158,8 @@ def build(
     coder = Coder(learn(sample, pause))
     kinds = trials(sample, texts)
     asked = np.concatenate(kinds)
-    best: Cosines = np.full((len(asked), _BEST), -2.0, np.float32)
-    homes: Ids = np.zeros((len(asked), _BEST), np.int64)  # the rows of the best so far
+    best: Cosines = np.full((len(asked), BEST), -2.0, np.float32)
+    homes: Ids = np.zeros((len(asked), BEST), np.int64)  # the rows of the best so far
     slack, done = 0.0, 0
     ids: list[Ids] = [np.zeros(0, np.int64)]
     sketches: list[Codes] = [np.zeros((0, coder.space.rotation.shape[1] // 4), np.uint8)]
@@ -175,7 +177,7 @@ def build(
         together = np.concatenate([best, scores], axis=1)
         rows = np.arange(done, done + len(vectors))
         where = np.concatenate([homes, np.tile(rows, (len(asked), 1))], axis=1)
-        top = np.argpartition(-together, _BEST - 1, axis=1)[:, :_BEST]
+        top = np.argpartition(-together, BEST - 1, axis=1)[:, :BEST]
         best = np.take_along_axis(together, top, 1)
         homes = np.take_along_axis(where, top, 1)
         done += len(vectors)
@@ -220,15 +222,7 @@ def merge(
             yield piece
 
     sketches = np.concatenate([layout.sketches[kept], coder.sketches(vectors)])[order]
-    head = Head(
-        count=len(ids),
-        dimensions=layout.head.dimensions,
-        kept=layout.head.kept,
-        margin=layout.head.margin,
-        depth=layout.head.depth,
-        slack=layout.head.slack,
-        learned=layout.head.learned,
-    )
+    head = replace(layout.head, count=len(ids))
     sketchfile.write(path, head, ids[order], layout.space, sketches, codes())
 
 
@@ -241,12 +235,12 @@ def _reach(
         return 0.0, _DEPTHS[0]
     found = packed(space, sketches)
     scores, rows = found.search(rotated(asked, space.rotation), most)
-    last = scores[:, [_BEST - 1]]
+    last = scores[:, [BEST - 1]]
     start, margin = 0, 0.0
     for kind in kinds:
         mine = slice(start, start + len(kind))
         start += len(kind)
-        lacking = np.full((len(kind), _BEST), np.inf)  # of those beyond the deepest
+        lacking = np.full((len(kind), BEST), np.inf)  # of those beyond the deepest
         for query, (names, scored) in enumerate(zip(rows[mine], scores[mine], strict=True)):
             order = np.argsort(names)
             at = np.minimum(np.searchsorted(names, homes[mine][query], sorter=order), most - 1)
