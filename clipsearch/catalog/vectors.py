@@ -114,9 +114,9 @@ def chosen(
 ) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
     """Return ids (m,) ascending and vectors (m, dimensions) of those of `wanted` that are there."""
     rows = db.execute(
-        "select photo_id, vector from vector "
-        "where model_id = ? and photo_id in (select value from json_each(?)) order by photo_id",
-        [model_id, json.dumps(wanted.tolist())],
+        "select photo_id, vector from json_each(?) "
+        "cross join vector on model_id = ? and photo_id = value",
+        [json.dumps(np.unique(wanted).tolist()), model_id],
     ).fetchall()
     return _table(rows, dimensions)
 

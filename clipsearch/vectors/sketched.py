@@ -11,7 +11,8 @@ from __future__ import annotations
 import threading
 import zlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,10 @@ HEAD = 2000
 codes, which is good to `slack` and never above that of an exact one. 2,000 take 15 ms."""
 
 _SPARE = 64  # ranks of the codes looked at beyond those wanted
-_BROAD = 0.9  # the share of rows from which on a mask leaves the sketches enough to find
 _CLOSER = 4  # sketches looked at for each photo wanted, at least
 _FEW = 1024  # sketches that each share looks for alike
 _UNEVEN = 1.2  # how many more of the best one share may have than another
+_MANY = 16  # to one that a mask marks, rows of which it is faster to take the few than to scan all
 _THREADS = 2  # that share the sketches: more of them wait for memory
 
 
@@ -95,16 +96,13 @@ class SketchedPart:
 
     def best(self, query: Cosines, wanted: int, mask: Mask | None) -> tuple[Ids, Cosines]:
         count = len(self._ids) if mask is None else int(np.count_nonzero(mask))
-        if mask is not None and count <= HEAD:
-            return self._scored(query, np.flatnonzero(mask))
         wanted = min(wanted, count)
+        asked = min(wanted + wanted // 2 + _SPARE, count)
+        if mask is not None and count <= asked:
+            return self._scored(query, np.flatnonzero(mask))
         if wanted > HEAD:
             return self.above(query, LOWEST, mask)
-        asked = min(wanted + wanted // 2 + _SPARE, count)
-        if count < _BROAD * len(self._ids):  # what passes a filter may have any sketch
-            rows, scores = self._search(query, asked, mask)
-        else:
-            rows, scores = self._promising(query, asked, mask)
+        rows, scores = self._promising(query, asked, mask)
         return self._scored(query, rows[scores >= _kth(scores, wanted) - 2 * self.slack])
 
     def above(self, query: Cosines, lowest: float, mask: Mask | None) -> tuple[Ids, Cosines]:
@@ -158,48 +156,43 @@ class SketchedPart:
 
     def _promising(self, query: Cosines, asked: int, mask: Mask | None) -> tuple[Ids, Cosines]:
         """Return rows whose sketches score well, with the scores of their codes."""
-        head = self._layout.head
-        turned = rotated(query[None], self._layout.space.rotation)
-        deep = min(max(head.depth, _CLOSER * asked), head.count)
+        deep = max(self._layout.head.depth, _CLOSER * asked)
         # Shares have every other row, and so about as many of the best.
         each = deep if deep < _FEW else int(_UNEVEN * deep / len(self._shares))
+        turned = rotated(query[None], self._layout.space.rotation)
 
-        def look(number: int) -> tuple[Cosines, Ids]:
+        def look(number: int) -> tuple[Ids, Cosines]:
             share = self._shares[number]
-            scores, rows = share.search(turned, min(each, share.ntotal))
-            return scores[0], rows[0] * len(self._shares) + number
+            mine = None if mask is None else mask[number :: len(self._shares)]
+            parameters = _parameters(share.nlist, mine)
+            _, found = share.search(turned, min(each, share.ntotal), params=parameters)
+            rows = np.sort(found[0][found[0] >= 0]) * len(self._shares) + number
+            if not self._verified.all():
+                self._verify(np.unique(rows // BLOCK))
+            return rows, self._coded(query, rows)
 
-        found = list(self._pool.map(look, range(len(self._shares))))
-        scores = np.concatenate([each[0] for each in found])
-        rows = np.concatenate([each[1] for each in found])
-        far = _kth(scores, min(sketching.BEST, deep)) - head.margin
-        keep = scores >= min(far, _kth(scores, min(_CLOSER * asked, deep)))
-        rows = np.sort(rows[keep])
-        if mask is not None:
-            rows = rows[mask[rows]]
-        self._verify(np.unique(rows // BLOCK))
-        parts = self._pool.map(
-            lambda part: self._coded(query, part), np.array_split(rows, _THREADS)
-        )
-        return rows, np.concatenate(list(parts))
+        looking = [self._pool.submit(look, number) for number in range(len(self._shares))]
+        wait(looking)  # where one finds damage, none is left at work
+        rows, scores = zip(*(each.result() for each in looking), strict=True)
+        return np.concatenate(rows), np.concatenate(scores)
 
     def _coded(self, query: Cosines, rows: Ids) -> Cosines:
         """Return the scores of the codes of rows, (m,)."""
-        codes = self._layout.codes(rows).astype(np.float32)
-        scores: Cosines = codes @ (self._step * query) + np.float32(self._offset @ query)
-        return scores
-
-    def _search(self, query: Cosines, wanted: int, mask: Mask | None) -> tuple[Ids, Cosines]:
-        """Return rows and scores of the `wanted` best codes."""
-        self.verify()
-        scores, rows = self._codes.search(query[None], wanted, params=self._parameters(mask))
-        found = rows[0] >= 0
-        return rows[0][found], scores[0][found]
+        # Not a product of BLAS, whose threads would have to wake up, and then wait for more.
+        scores: Cosines = np.einsum("ij,j->i", self._layout.codes(rows), self._step * query)
+        return scores + np.float32(self._offset @ query)
 
     def _scan(self, query: Cosines, above: float, mask: Mask | None) -> tuple[Ids, Cosines]:
+        """Return the rows whose codes score more than `above`, and these scores."""
+        if mask is not None and np.count_nonzero(mask) * _MANY < len(self._ids):
+            rows = np.flatnonzero(mask)
+            self._verify(np.unique(rows // BLOCK))
+            parts = np.array_split(rows, _THREADS)
+            scores = np.concatenate(list(self._pool.map(partial(self._coded, query), parts)))
+            return rows[scores > above], scores[scores > above]
         self.verify()
         _, scores, rows = self._codes.range_search(
-            query[None], max(above, -3.0), params=self._parameters(mask)
+            query[None], max(above, -3.0), params=_parameters(self._layout.head.blocks, mask)
         )
         return rows, scores
 
@@ -214,15 +207,15 @@ class SketchedPart:
                     raise DamagedIndexError(f"{self._layout.path}: the index file is damaged")
                 self._verified[number] = True
 
-    def _parameters(self, mask: Mask | None):  # type: ignore[no-untyped-def] # no types
-        import faiss
 
-        probes = self._layout.head.blocks
-        if mask is None:
-            return faiss.SearchParametersIVF(nprobe=probes)  # type: ignore[call-arg]
-        packed = np.packbits(mask, bitorder="little")
-        selector = faiss.IDSelectorBitmap(packed)  # type: ignore[call-arg,arg-type]
-        return faiss.SearchParametersIVF(sel=selector, nprobe=probes)  # type: ignore[call-arg]
+def _parameters(lists: int, mask: Mask | None):  # type: ignore[no-untyped-def] # no types
+    """Return how FAISS searches: all of its lists, and of their rows those that `mask` marks."""
+    import faiss
+
+    if mask is None:
+        return faiss.SearchParametersIVF(nprobe=lists)  # type: ignore[call-arg]
+    selector = faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))  # type: ignore[call-arg,arg-type]
+    return faiss.SearchParametersIVF(sel=selector, nprobe=lists)  # type: ignore[call-arg]
 
 
 def _searcher(layout: Layout) -> Any:
@@ -253,7 +246,9 @@ def _searcher(layout: Layout) -> Any:
 def _shares(layout: Layout) -> list[Any]:
     """Return what FAISS scans the sketches with: every other one of them for each thread."""
     return [
-        sketching.packed(layout.space, layout.sketches[number::_THREADS])
+        sketching.packed(
+            layout.space, layout.centres[number::_THREADS], layout.sketches[number::_THREADS]
+        )
         for number in range(min(_THREADS, max(1, layout.head.count)))
     ]
 

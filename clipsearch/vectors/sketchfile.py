@@ -1,7 +1,8 @@
 """The file of a large index: tables that are read and checked, codes that are mapped.
 
 magic, length and CRC-32 of the head, head (JSON), CRC-32 of the tables
-tables: ids, checksums of blocks, mean, ranges, rotation, codebooks, sketches
+tables: ids, checksums of blocks, mean, ranges, centres, rotation, codebooks, the centre of each
+row, sketches
 blocks, of `BLOCK` rows each: codes, a byte a dimension; rows as int64; both with room up to a
 multiple of 8 rows
 """
@@ -22,7 +23,7 @@ from clipsearch.errors import LibraryError
 from clipsearch.vectors.files import octets, replacing
 from clipsearch.vectors.rows import Cosines, Ids
 
-MAGIC = b"clipsearch sketches 1\n"
+MAGIC = b"clipsearch sketches 2\n"
 BLOCK = 8192
 """Rows that are checked, and given to a thread, together."""
 _ALIGNED = 8
@@ -34,16 +35,16 @@ Codes = NDArray[np.uint8]
 class Head:
     """What is known of a large index.
 
-    A photo that belongs to the ten best may have a sketch that scores `margin` less than the
-    tenth best sketch; `depth` is how many sketches reach that far. `slack` is how far the score
-    of a code was from the cosine at most, in a sample of pairs and a quarter more; a photo far out
-    of all that was learned from may exceed it. `learned` is the number of photos at that time.
+    `depth` is how many of the best sketches are looked at so that the ten best photos are among
+    them. `slack` is how far the score of a code was from the cosine at most, in a sample of pairs
+    and a quarter more; a photo far out of all that was learned from may exceed it. `learned` is
+    the number of photos at that time.
     """
 
     count: int
     dimensions: int
     kept: int
-    margin: float
+    centres: int
     depth: int
     slack: float
     learned: int
@@ -64,11 +65,13 @@ class Space:
 
     Codes are those of the residual to the `mean` (dimensions,), between the least of each
     dimension and that plus its width: `ranges` (2, dimensions). Sketches are those of the
-    residual times `rotation` (dimensions, kept), by `codebooks` (kept / 2, 16, 2).
+    residual to the nearest of `centres` (c, dimensions), times `rotation` (dimensions, kept), by
+    `codebooks` (kept / 2, 16, 2).
     """
 
     mean: Cosines
     ranges: Cosines
+    centres: Cosines
     rotation: Cosines
     codebooks: Cosines
 
@@ -77,14 +80,16 @@ class Space:
 class Layout:
     """A large index as it lies in memory and in the mapped file.
 
-    `ids` (n,) ascending, `sketches` (n, sketch_bytes), `checksums` (blocks,), `begin` the place of
-    the first block in `data`, the mapping.
+    `ids` (n,) ascending, `centres` (n,) the number of each one's centre, `sketches`
+    (n, sketch_bytes), `checksums` (blocks,), `begin` the place of the first block in `data`, the
+    mapping.
     """
 
     path: Path
     head: Head
     ids: Ids
     space: Space
+    centres: Codes
     sketches: Codes
     checksums: NDArray[np.uint32]
     begin: int
@@ -119,13 +124,14 @@ def write(
     head: Head,
     ids: Ids,
     space: Space,
+    centres: Codes,
     sketches: Codes,
     codes: Iterable[Codes],
 ) -> None:
     """Write a file; `codes` come in pieces (m, dimensions), in the order of `ids`."""
     with replacing(path) as file:
         checksums = np.zeros(head.blocks, "<u4")
-        _write_tables(file, head, ids, checksums, space, sketches)
+        _write_tables(file, head, ids, checksums, space, centres, sketches)
         for number, piece in enumerate(_blocks(codes, head.dimensions)):
             room = _room(len(piece))
             block = np.zeros(_length(room, head.dimensions), np.uint8)
@@ -136,7 +142,7 @@ def write(
             checksums[number] = zlib.crc32(block.data)
             file.write(block.data)
         file.seek(0)
-        _write_tables(file, head, ids, checksums, space, sketches)
+        _write_tables(file, head, ids, checksums, space, centres, sketches)
 
 
 def read(path: Path, dimensions: int) -> Layout:
@@ -176,9 +182,9 @@ def read(path: Path, dimensions: int) -> Layout:
         raise LibraryError(f"{path}: the index file cannot be read") from error
     import faiss
 
-    ids, checksums, space, sketches = _tables(head, tables)
+    ids, checksums, space, centres, sketches = _tables(head, tables)
     data = faiss.rev_swig_ptr(lists.ptr, known.st_size)
-    return Layout(path, head, ids, space, sketches, checksums, begin, lists, data)
+    return Layout(path, head, ids, space, centres, sketches, checksums, begin, lists, data)
 
 
 def _mapped(path: Path, head: Head, begin: int) -> Any:
@@ -216,11 +222,13 @@ def _write_tables(
     ids: Ids,
     checksums: NDArray[Any],
     space: Space,
+    centres: Codes,
     sketches: Codes,
 ) -> None:
     text = json.dumps(asdict(head)).encode()
-    floats = (space.mean, space.ranges, space.rotation, space.codebooks)
-    pieces = [ids.astype("<i8"), checksums, *(each.astype("<f4") for each in floats), sketches]
+    floats = (space.mean, space.ranges, space.centres, space.rotation, space.codebooks)
+    tables = [ids.astype("<i8"), checksums, *(each.astype("<f4") for each in floats)]
+    pieces = [*tables, centres, sketches]
     checksum = length = 0
     for piece in map(octets, pieces):
         checksum, length = zlib.crc32(piece, checksum), length + len(piece)
@@ -232,14 +240,14 @@ def _write_tables(
     file.write(bytes(_padded(length) - length))
 
 
-def _tables(head: Head, data: bytes) -> tuple[Ids, NDArray[np.uint32], Space, Codes]:
+def _tables(head: Head, data: bytes) -> tuple[Ids, NDArray[np.uint32], Space, Codes, Codes]:
     found, at = [], 0
     for kind, shape in _kinds(head):
         values = np.frombuffer(data, kind, int(np.prod(shape)), at).reshape(shape)
         at += values.nbytes
         found.append(values.astype(values.dtype.newbyteorder("="), copy=False))
-    ids, checksums, mean, ranges, rotation, codebooks, sketches = found
-    return ids, checksums, Space(mean, ranges, rotation, codebooks), sketches
+    ids, checksums, mean, ranges, centres, rotation, codebooks, homes, sketches = found
+    return ids, checksums, Space(mean, ranges, centres, rotation, codebooks), homes, sketches
 
 
 def _kinds(head: Head) -> tuple[tuple[str, tuple[int, ...]], ...]:
@@ -249,8 +257,10 @@ def _kinds(head: Head) -> tuple[tuple[str, tuple[int, ...]], ...]:
         ("<u4", (head.blocks,)),
         ("<f4", (width,)),
         ("<f4", (2, width)),
+        ("<f4", (head.centres, width)),
         ("<f4", (width, head.kept)),
         ("<f4", (head.kept // 2, 16, 2)),
+        ("u1", (head.count,)),
         ("u1", (head.count, head.sketch_bytes)),
     )
 

@@ -19,16 +19,19 @@ Block = tuple[Ids, NDArray[np.float16]]
 SAMPLE = 30_000
 """Vectors that the codes are learned from: 96 dimensions keep all of their directions."""
 
-RECALL = 0.999
+RECALL = 0.995
 """The share of the ten best photos of held-out queries, of each kind, that the sketches keep."""
 
 BEST = 10
-"""Photos of a query that recall, margin and depth are about: see `sketchfile.Head`."""
+"""Photos of a query that recall and depth are about: see `sketchfile.Head`."""
 
 _SEED = 12
-_KEPT = 3 / 4  # of the dimensions, those in which photos differ most
+_KEPT = 3 / 4  # of many dimensions, those in which photos differ most
+_ALL = 384  # dimensions that are kept in any case
 _TRIALS = 96  # held-out queries of a kind
 _WORDS = 16  # of a codebook
+_CENTRES = 64  # that sketches are relative to
+_LONGEST = 2.0  # times its length that a residual may be sketched with
 _SPREAD = 0.15  # of their range, by which codes reach beyond the residuals of the sample
 _DEPTHS = (512, 8192)  # the fewest and the most sketches of a query that are looked at closer
 
@@ -43,10 +46,19 @@ class Coder:
         """Return codes (m, dimensions) of vectors (m, dimensions)."""
         return np.asarray(self._scalar().compute_codes(vectors - self.space.mean), np.uint8)
 
-    def sketches(self, vectors: Cosines) -> Codes:
-        """Return sketches (m, bytes) of vectors (m, dimensions)."""
-        turned = np.ascontiguousarray((vectors - self.space.mean) @ self.space.rotation)
-        return np.asarray(product(self.space).pq.compute_codes(turned), np.uint8)
+    def sketches(self, vectors: Cosines) -> tuple[Codes, Codes]:
+        """Return centres (m,) and sketches (m, bytes) of vectors (m, dimensions)."""
+        centres = nearest(self.space.centres, vectors)
+        residuals = vectors - self.space.centres[centres]
+        turned = rotated(residuals, self.space.rotation)
+        owner = product(self.space)  # FAISS frees what computes the codes with it
+        # What a sketch stands for is shorter than its residual, the more the less they agree, and
+        # a query for just this photo would score it too low: a longer residual makes up for it.
+        near = owner.pq.decode(owner.pq.compute_codes(turned))
+        along = np.einsum("ij,ij->i", near, turned)
+        longer = np.einsum("ij,ij->i", residuals, residuals) / np.maximum(along, 1e-6)
+        turned *= np.clip(longer, 1, _LONGEST)[:, None].astype(np.float32)
+        return centres, np.asarray(owner.pq.compute_codes(turned), np.uint8)
 
     def decoded(self, codes: Codes) -> Cosines:
         """Return the vectors (m, dimensions) that codes stand for."""
@@ -63,29 +75,48 @@ class Coder:
         return made
 
 
+def nearest(centres: Cosines, vectors: Cosines) -> Codes:
+    """Return the centre nearest to each of vectors (m, dimensions), (m,)."""
+    scores = vectors @ centres.T - np.einsum("ij,ij->i", centres, centres) / 2
+    found: Codes = np.argmax(scores, axis=1).astype(np.uint8)
+    return found
+
+
 def product(space: Space) -> Any:
-    """Return FAISS's index of sketches, empty."""
+    """Return FAISS's lists of sketches, a list for each centre, empty."""
     import faiss
 
     kept = space.rotation.shape[1]
-    made: Any = faiss.IndexPQ(kept, kept // 2, 4, faiss.METRIC_INNER_PRODUCT)
+    quantizer = faiss.IndexFlatIP(kept)
+    quantizer.add(rotated(space.centres, space.rotation))
+    made: Any = faiss.IndexIVFPQ(
+        quantizer, kept, len(space.centres), kept // 2, 4, faiss.METRIC_INNER_PRODUCT
+    )
     faiss.copy_array_to_vector(np.ascontiguousarray(space.codebooks).reshape(-1), made.pq.centroids)
     made.is_trained = True
     return made
 
 
-def packed(space: Space, sketches: Codes) -> Any:
-    """Return FAISS's index of sketches (m, bytes), laid out for a fast scan."""
+def packed(space: Space, centres: Codes, sketches: Codes) -> Any:
+    """Return FAISS's index of sketches (m, bytes) by their centres (m,), for a fast scan of all."""
     import faiss
 
     made = product(space)
-    faiss.copy_array_to_vector(np.ascontiguousarray(sketches).reshape(-1), made.codes)
+    order = np.argsort(centres, kind="stable")
+    ends = np.cumsum(np.bincount(centres, minlength=len(space.centres)))
+    for number, rows in enumerate(np.split(order, ends[:-1])):
+        codes = np.ascontiguousarray(sketches[rows])
+        pointers = faiss.swig_ptr(rows), faiss.swig_ptr(codes)
+        made.invlists.add_entries(number, len(rows), *pointers)
     made.ntotal = len(sketches)
-    return faiss.IndexPQFastScan(made)
+    scanned: Any = faiss.IndexIVFPQFastScan(made)
+    scanned.nprobe = len(space.centres)
+    scanned.referenced_objects = made.referenced_objects  # the quantizer; the rest was copied
+    return scanned
 
 
 def learn(sample: Cosines, pause: Callable[[], None]) -> Space:
-    """Find the directions and ranges of a sample (m, dimensions) of vectors.
+    """Find the centres, directions and ranges of a sample (m, dimensions) of vectors.
 
     Sketches keep the principal directions, two of them to a code of four bits, so that those in
     which photos differ much are coded with those in which they differ little (Ge et al. 2013,
@@ -95,9 +126,19 @@ def learn(sample: Cosines, pause: Callable[[], None]) -> Space:
     import faiss
 
     dimensions = sample.shape[1]
-    kept = max(4, int(_KEPT * dimensions) // 4 * 4)
+    kept = max(min(dimensions, _ALL), int(_KEPT * dimensions)) // 4 * 4
     mean = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
-    residuals = sample - mean
+    found: Any = faiss.Kmeans(
+        dimensions,
+        min(_CENTRES, len(sample)),
+        niter=8,
+        seed=_SEED,
+        min_points_per_centroid=1,
+        max_points_per_centroid=len(sample),
+    )
+    found.train(sample)
+    centres = np.asarray(found.centroids, np.float32)
+    residuals = sample - centres[nearest(centres, sample)]
     pause()
     _, directions = np.linalg.eigh((residuals.T @ residuals).astype(np.float64))
     best = directions[:, ::-1][:, :kept]
@@ -112,10 +153,10 @@ def learn(sample: Cosines, pause: Callable[[], None]) -> Space:
     points = np.resize(residuals, (max(len(residuals), _WORDS), dimensions))
     made.train(rotated(points, rotation))
     codebooks = faiss.vector_to_array(made.pq.centroids).reshape(kept // 2, _WORDS, 2)
-    low, high = residuals.min(axis=0), residuals.max(axis=0)
+    low, high = (sample - mean).min(axis=0), (sample - mean).max(axis=0)
     wider = _SPREAD * (high - low) + 1e-6
     ranges = np.stack([low - wider, high - low + 2 * wider]).astype(np.float32)
-    return Space(mean, ranges, rotation, codebooks)
+    return Space(mean, ranges, centres, rotation, codebooks)
 
 
 def trials(sample: Cosines, texts: Cosines) -> list[Cosines]:
@@ -162,6 +203,7 @@ def build(
     homes: Ids = np.zeros((len(asked), BEST), np.int64)  # the rows of the best so far
     slack, done = 0.0, 0
     ids: list[Ids] = [np.zeros(0, np.int64)]
+    centres: list[Codes] = [np.zeros(0, np.uint8)]
     sketches: list[Codes] = [np.zeros((0, coder.space.rotation.shape[1] // 4), np.uint8)]
     codes: list[Codes] = []
     for found, stored in blocks:
@@ -169,7 +211,8 @@ def build(
         vectors = stored.astype(np.float32)
         ids.append(found)
         codes.append(coder.codes(vectors))
-        sketches.append(coder.sketches(vectors))
+        for pieces, piece in zip((centres, sketches), coder.sketches(vectors), strict=True):
+            pieces.append(piece)
         scores = asked @ vectors.T
         few = slice(None, None, 16)
         rough = asked @ coder.decoded(codes[-1][few]).T
@@ -181,18 +224,17 @@ def build(
         best = np.take_along_axis(together, top, 1)
         homes = np.take_along_axis(where, top, 1)
         done += len(vectors)
-    every = np.concatenate(sketches)
-    margin, depth = _reach(coder.space, every, asked, homes, kinds)
+    every = np.concatenate(centres), np.concatenate(sketches)
     head = Head(
         count=done,
         dimensions=dimensions,
         kept=coder.space.rotation.shape[1],
-        margin=margin,
-        depth=depth,
+        centres=len(coder.space.centres),
+        depth=_depth(coder.space, *every, asked, homes, kinds),
         slack=1.25 * slack + 1e-4,
         learned=done,
     )
-    sketchfile.write(path, head, np.concatenate(ids), coder.space, every, codes)
+    sketchfile.write(path, head, np.concatenate(ids), coder.space, *every, codes)
 
 
 def merge(
@@ -221,36 +263,35 @@ def merge(
             piece[~old] = new[part[~old] - len(kept)]
             yield piece
 
-    sketches = np.concatenate([layout.sketches[kept], coder.sketches(vectors)])[order]
+    tail_centres, tail_sketches = coder.sketches(vectors)
+    centres = np.concatenate([layout.centres[kept], tail_centres])[order]
+    sketches = np.concatenate([layout.sketches[kept], tail_sketches])[order]
     head = replace(layout.head, count=len(ids))
-    sketchfile.write(path, head, ids[order], layout.space, sketches, codes())
+    sketchfile.write(path, head, ids[order], layout.space, centres, sketches, codes())
 
 
-def _reach(
-    space: Space, sketches: Codes, asked: Cosines, homes: Ids, kinds: list[Cosines]
-) -> tuple[float, int]:
-    """Return margin and depth, see `Head`, for queries whose ten best rows are `homes`."""
+def _depth(
+    space: Space,
+    centres: Codes,
+    sketches: Codes,
+    asked: Cosines,
+    homes: Ids,
+    kinds: list[Cosines],
+) -> int:
+    """Return the depth, see `Head`, for queries whose ten best rows are `homes`."""
     most = min(_DEPTHS[1], len(sketches))
     if most <= _DEPTHS[0]:
-        return 0.0, _DEPTHS[0]
-    found = packed(space, sketches)
-    scores, rows = found.search(rotated(asked, space.rotation), most)
-    last = scores[:, [BEST - 1]]
-    start, margin = 0, 0.0
-    for kind in kinds:
-        mine = slice(start, start + len(kind))
-        start += len(kind)
-        lacking = np.full((len(kind), BEST), np.inf)  # of those beyond the deepest
-        for query, (names, scored) in enumerate(zip(rows[mine], scores[mine], strict=True)):
-            order = np.argsort(names)
-            at = np.minimum(np.searchsorted(names, homes[mine][query], sorter=order), most - 1)
-            there = names[order[at]] == homes[mine][query]
-            lacking[query][there] = last[mine][query, 0] - scored[order[at[there]]]
-        deep = float(np.quantile(lacking, RECALL, method="higher"))
-        widest = float((last[mine, 0] - scores[mine, -1]).max())
-        margin = max(margin, min(deep, widest))
-    reached = (scores >= last - margin).sum(axis=1)
-    return margin, int(np.clip(1.5 * reached.max(), *_DEPTHS))
+        return _DEPTHS[0]
+    _, rows = packed(space, centres, sketches).search(rotated(asked, space.rotation), most)
+    ranks = np.full(homes.shape, most)
+    for query, found in enumerate(rows):
+        order = np.argsort(found)
+        at = np.minimum(np.searchsorted(found, homes[query], sorter=order), most - 1)
+        there = found[order[at]] == homes[query]
+        ranks[query, there] = order[at[there]]
+    ends = np.cumsum([len(kind) for kind in kinds])[:-1]
+    deep = max(np.quantile(each, RECALL, method="higher") for each in np.split(ranks, ends))
+    return int(np.clip(1.25 * deep, *_DEPTHS))
 
 
 def _unit(rows: NDArray[np.floating]) -> Cosines:
