@@ -11,7 +11,18 @@ from numpy.typing import NDArray
 
 from clipsearch.vectors import files, sketchfile, sketching
 from clipsearch.vectors.flat import FlatPart
-from clipsearch.vectors.rows import LOWEST, STORED, Cosines, Ids, Mask, Part, array, places, ranked
+from clipsearch.vectors.rows import (
+    LOWEST,
+    STORED,
+    Cosines,
+    Ids,
+    Mask,
+    Part,
+    array,
+    marked,
+    places,
+    ranked,
+)
 from clipsearch.vectors.sketched import Fetch, SketchedPart
 
 
@@ -246,14 +257,11 @@ class VectorIndex:
         for part, gone in self._parts():
             mask = None if gone is None else ~gone
             if wanted is not None:
-                rows, held = places(part.ids, wanted)
-                chosen = np.zeros(len(part.ids), bool)
-                chosen[rows[held]] = True
+                chosen = marked(part.ids, wanted)
                 mask = chosen if mask is None else chosen & mask
             if without is not None and len(without):
-                rows, held = places(part.ids, without)
-                mask = np.ones(len(part.ids), bool) if mask is None else mask
-                mask[rows[held]] = False
+                kept = ~marked(part.ids, without)
+                mask = kept if mask is None else kept & mask
             if mask is None or mask.any():
                 found.append((part, mask))
         return found

@@ -18,6 +18,7 @@ Ids = NDArray[np.int64]
 Cosines = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
+_MANY = 16  # to one that is wanted, ids from which on it is faster to look for each wanted one
 _BLOCK = 4096  # rows that are widened at once: they stay in the processor's cache
 
 
@@ -58,6 +59,16 @@ def places(ids: Ids, wanted: Ids) -> tuple[Ids, Mask]:
     held = rows < len(ids)
     held[held] = ids[rows[held]] == wanted[held]
     return rows, held
+
+
+def marked(ids: Ids, wanted: Ids) -> Mask:
+    """Mark which of ascending `ids` (n,) are among `wanted`, (n,)."""
+    if len(wanted) * _MANY > len(ids):
+        return np.isin(ids, wanted)
+    rows, held = places(ids, wanted)
+    mask = np.zeros(len(ids), bool)
+    mask[rows[held]] = True
+    return mask
 
 
 def exact(vectors: NDArray[np.float16], query: Cosines, rows: Ids | None = None) -> Cosines:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from clipsearch.errors import DamagedIndexError
 from clipsearch.vectors import sketching
-from clipsearch.vectors.rows import LOWEST, Cosines, Ids, Mask, exact, rotated
+from clipsearch.vectors.rows import LOWEST, Cosines, Ids, Mask, exact
 from clipsearch.vectors.sketchfile import BLOCK, Layout
 
 Fetch = Callable[[Ids], tuple[Ids, NDArray[np.float16]]]
@@ -49,7 +49,8 @@ class SketchedPart:
         self._verifying = threading.Lock()
         self._codes = _searcher(layout)
         self._shares = _shares(layout)
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="sketches")
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="sketches", initializer=_alone)
+        self._turns = np.ascontiguousarray(layout.space.rotation.T)
         low, width = layout.space.ranges
         self._offset = layout.space.mean + low + width / 510  # a code stands for its middle
         self._step = width / 255
@@ -103,7 +104,7 @@ class SketchedPart:
         if wanted > HEAD:
             return self.above(query, LOWEST, mask)
         rows, scores = self._promising(query, asked, mask)
-        return self._scored(query, rows[scores >= _kth(scores, wanted) - 2 * self.slack])
+        return self._scored(query, rows[scores >= _kth(scores, wanted) - self.slack])
 
     def above(self, query: Cosines, lowest: float, mask: Mask | None) -> tuple[Ids, Cosines]:
         if mask is not None and np.count_nonzero(mask) <= HEAD:
@@ -159,7 +160,8 @@ class SketchedPart:
         deep = max(self._layout.head.depth, _CLOSER * asked)
         # Shares have every other row, and so about as many of the best.
         each = deep if deep < _FEW else int(_UNEVEN * deep / len(self._shares))
-        turned = rotated(query[None], self._layout.space.rotation)
+        # Not a product of BLAS, whose threads would wake up and then wait for more beside these.
+        turned = np.einsum("ij,j->i", self._turns, query)[None]
 
         def look(number: int) -> tuple[Ids, Cosines]:
             share = self._shares[number]
@@ -178,7 +180,6 @@ class SketchedPart:
 
     def _coded(self, query: Cosines, rows: Ids) -> Cosines:
         """Return the scores of the codes of rows, (m,)."""
-        # Not a product of BLAS, whose threads would have to wake up, and then wait for more.
         scores: Cosines = np.einsum("ij,j->i", self._layout.codes(rows), self._step * query)
         return scores + np.float32(self._offset @ query)
 
@@ -216,6 +217,13 @@ def _parameters(lists: int, mask: Mask | None):  # type: ignore[no-untyped-def] 
         return faiss.SearchParametersIVF(nprobe=lists)  # type: ignore[call-arg]
     selector = faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))  # type: ignore[call-arg,arg-type]
     return faiss.SearchParametersIVF(sel=selector, nprobe=lists)  # type: ignore[call-arg]
+
+
+def _alone() -> None:
+    """Keep FAISS from sharing the work of this thread with others, which would wait for more."""
+    import faiss
+
+    faiss.omp_set_num_threads(1)
 
 
 def _searcher(layout: Layout) -> Any:

@@ -35,10 +35,10 @@ Codes = NDArray[np.uint8]
 class Head:
     """What is known of a large index.
 
-    `depth` is how many of the best sketches are looked at so that the ten best photos are among
-    them. `slack` is how far the score of a code was from the cosine at most, in a sample of pairs
-    and a quarter more; a photo far out of all that was learned from may exceed it. `learned` is
-    the number of photos at that time.
+    `depth` is how many of the best sketches are looked at closer, so that the ten best photos are
+    among them. `slack` is how far the score of a code was from the cosine at most, in a sample of
+    pairs and a quarter more; a photo far out of all that was learned from may exceed it. `learned`
+    is the number of photos at that time.
     """
 
     count: int

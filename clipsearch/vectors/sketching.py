@@ -291,7 +291,7 @@ def _depth(
         ranks[query, there] = order[at[there]]
     ends = np.cumsum([len(kind) for kind in kinds])[:-1]
     deep = max(np.quantile(each, RECALL, method="higher") for each in np.split(ranks, ends))
-    return int(np.clip(1.25 * deep, *_DEPTHS))
+    return int(np.clip(deep + 1, *_DEPTHS))
 
 
 def _unit(rows: NDArray[np.floating]) -> Cosines:

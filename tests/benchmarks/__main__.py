@@ -16,7 +16,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.benchmarks import catalogue_size, cold_start, incremental, million_photos, peers
+from clipsearch.upkeep import EXACT
+from tests.benchmarks import (
+    big_library,
+    catalogue_size,
+    cold_start,
+    incremental,
+    indexing_throughput,
+    large_index,
+    million_photos,
+    peers,
+)
 from tests.benchmarks.figures import Figure, show
 
 TIMES = {"s", "ms", "/s"}
@@ -46,6 +56,17 @@ def memory(run: Run) -> list[Figure]:
     return figures
 
 
+def large_library(run: Run) -> list[Figure]:
+    photos = run.size(1_000_000, 30_000)
+    big_library.make(run.scratch / "library", photos)
+    return large_index.measure(
+        run.scratch / "library",
+        run.size(100, 20),
+        run.rclip,
+        exact=run.size(EXACT, photos // 2),
+    )
+
+
 BENCHMARKS: dict[str, Callable[[Run], list[Figure]]] = {
     "cold_start": lambda run: cold_start.measure(run.size(5, 2), run.scratch),
     "incremental": lambda run: incremental.measure(
@@ -56,6 +77,10 @@ BENCHMARKS: dict[str, Callable[[Run], list[Figure]]] = {
         run.size(200_000, 20_000), run.size(7, 3), run.rclip, run.scratch
     ),
     "peers_indexing": lambda run: peers.measure_indexing(run.size(64, 16), run.scratch),
+    "indexing_throughput": lambda run: indexing_throughput.measure(
+        run.size(96, 16), run.size(3, 1), run.scratch
+    ),
+    "large_index": large_library,
     "million_photos": memory,
 }
 

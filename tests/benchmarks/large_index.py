@@ -1,27 +1,42 @@
 """Measure the index of a large library: building, opening, searching, filters, memory.
 
     python -m tests.benchmarks.large_index [--photos 1000000] [--dimensions 512]
-        [--library DIR] [--queries 100] [--threads 2]
+        [--library DIR] [--queries 100] [--rclip PYTHON]
 
 The library is that of `big_library`; queries are texts (far from all photos) and photos. Recall is
-against all vectors in float64. `exact` is the flat index over as many photos as are searched so.
-Figures of one run on one machine; what else runs there counts.
+against all vectors. Times are medians of one query after the other, in one process.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+import numpy as np
+from numpy.typing import NDArray
+
+from clipsearch import Library
+from clipsearch.catalog import Catalog, archive, vectors
+from clipsearch.catalog.archive import Model
+from clipsearch.upkeep import EXACT, Upkeep
+from clipsearch.vectors import VectorIndex
+from tests.benchmarks import big_library
+from tests.benchmarks.big_library import World, WorldEmbedder
+from tests.benchmarks.figures import Figure, show
+from tests.benchmarks.peers import RCLIP, Rclip
+
 SHARES = (0.001, 0.01, 0.1, 0.5)
 K = 50
+BEST = 10
+FEW = 20  # queries of what takes long
+
+Ids = NDArray[np.int64]
+Vectors = NDArray[np.float32]
 
 
 def main() -> None:
@@ -29,149 +44,214 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=1_000_000)
     parser.add_argument("--dimensions", type=int, default=512)
     parser.add_argument("--queries", type=int, default=100, help="of a kind")
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--library", type=Path, help="keep the library here, or use it again")
+    parser.add_argument("--rclip", type=Path, help="the Python of an environment that has rclip")
     arguments = parser.parse_args()
-    for name in THREADS:  # BLAS and FAISS read them when they are loaded
-        os.environ[name] = str(arguments.threads)
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.library or Path(temporary) / "library"
         if not (folder / "catalog.db").exists():
-            from tests.benchmarks import big_library
-
             began = time.perf_counter()
             big_library.make(folder, arguments.photos, arguments.dimensions)
             print(f"library made in {time.perf_counter() - began:.0f} s", file=sys.stderr)
-        found = measure(folder, arguments.dimensions, arguments.queries)
-    for name, value in found.items():
-        print(f"{name:40}{value:>14,.3f}")
-    print(json.dumps({**found, "threads": arguments.threads}))
+        show(measure(folder, arguments.queries, arguments.rclip, dimensions=arguments.dimensions))
 
 
-def measure(folder: Path, dimensions: int, queries: int) -> dict[str, float]:
-    """Return what was measured by name; times in ms unless the name says otherwise."""
-    import numpy as np
+def measure(
+    folder: Path,
+    queries: int,
+    rclip: Path | None,
+    *,
+    dimensions: int = 512,
+    exact: int = EXACT,
+) -> list[Figure]:
+    """Return what was measured of a library that `big_library` made.
 
-    from clipsearch import Library
-    from clipsearch.catalog import Catalog, archive, vectors
-    from clipsearch.upkeep import EXACT, Upkeep
-    from clipsearch.vectors import VectorIndex
-    from tests.benchmarks.big_library import World, WorldEmbedder
-
+    Above `exact` photos an index has sketches.
+    """
     catalog = Catalog(folder / "catalog.db")
     with catalog.read() as db:
         model = archive.models(db)[0][0]
         ids = vectors.ids(db, model.id)
-    found: dict[str, float] = {"photos": len(ids)}
+    name = f"{len(ids):,} photos"
+    is_million = len(ids) == 1_000_000
+
+    def bar(most: float) -> float | None:
+        return most if is_million else None
 
     def opened() -> Upkeep:
         return Upkeep(
             folder / "vectors",
             catalog,
             on_notice=lambda text: print(text, file=sys.stderr),
+            exact=exact,
             at_once=1 << 40,
         )
 
-    upkeep, before = opened(), time.process_time()
+    Path("/proc/self/clear_refs").write_text("5")  # the most memory so far, from now on
+    upkeep, before, resting = opened(), time.process_time(), memory("VmRSS")
     began = time.perf_counter()
     upkeep.index(model)
-    found["built, s"] = time.perf_counter() - began
-    found["built, CPU s"] = time.process_time() - before
-    found["peak memory so far, MB"] = peak()
+    figures = [
+        Figure(f"{name}: index made, or opened where it was there", since(began), "s"),
+        Figure(f"{name}: the same, processor time", time.process_time() - before, "s"),
+        Figure(f"{name}: memory that this takes at most", memory("VmHWM") - resting, "MB"),
+        Figure(f"{name}: index on disk", size(folder / "vectors"), "MB"),
+    ]
     upkeep.close()
-    found["index file, MB"] = sum(
-        file.stat().st_size / 1e6 for file in (folder / "vectors").iterdir()
-    )
+    figures += whole_search(folder, dimensions, queries, name, bar(1.5))
+    resting = memory("VmRSS")
+    upkeep = opened()
+    index = upkeep.index(model)
+    index.near(np.ones(dimensions, np.float32) / dimensions**0.5, above=0.9)  # all is mapped
+    figures.append(Figure(f"{name}: index in memory", memory("VmRSS") - resting, "MB", bar(700)))
+    texts = World(dimensions).texts(range(10_000, 10_000 + queries))
+    photos = index.vectors(ids[:: len(ids) // queries][:queries])
+    truth = best(catalog, model, np.concatenate([texts, photos]))
+    for kind, asked, right in (
+        ("text", texts, truth[: len(texts)]),
+        ("photo", photos, truth[len(texts) :]),
+    ):
+        took = times(partial(index.nearest, k=K), asked)
+        found = [ids_of(index.nearest(query, BEST)) for query in asked]
+        figures += [
+            Figure(f"{name}: {K} nearest of a {kind}, median", middle(took), "ms", bar(5)),
+            Figure(f"{name}: the same, 95 % of queries", high(took), "ms"),
+            Figure(f"{name}: {kind}s, recall@{BEST}", recall(found, right), "", 0.99, True),
+        ]
+        if kind == "text":
+            ours = middle(took)
+    if rclip is not None:
+        figures += beside_rclip(rclip, catalog, model, texts[:4], ours, name, bar(400))
+    figures += filtered(index, catalog, model, texts[:FEW], name)
+    upkeep.close()
+    catalog.close()
+    return figures
+
+
+def whole_search(
+    folder: Path, dimensions: int, queries: int, name: str, bar: float | None
+) -> list[Figure]:
+    """Return how long a library takes to open and answer, and then to answer."""
     with Library(folder, WorldEmbedder(dimensions)) as library:
         library.search("the first", k=K)  # its text is remembered from now on
     began = time.perf_counter()
     with Library(folder, WorldEmbedder(dimensions)) as library:
         library.search("the first", k=K)
-        found["opened and answered, s"] = time.perf_counter() - began
-        for number in range(queries):
-            library.search(f"text {number}", k=K)
-        took = [timed(lambda n=n: library.search(f"text {n}", k=K)) for n in range(queries)]  # type: ignore[misc]
-        found["whole search p50"], found["whole search p95"] = middle(took), high(took)
+        opening = since(began)
+        phrases = [f"text {number}" for number in range(queries)]
+        for phrase in phrases:
+            library.search(phrase, k=K)
+        took = times(partial(library.search, k=K), phrases)
+    return [
+        Figure(f"{name}: opened, a known phrase answered", opening, "s", bar),
+        Figure(f"{name}: Library.search, median", middle(took), "ms"),
+    ]
 
-    resting = resident()
-    upkeep = opened()
-    index = upkeep.index(model)
-    index.near(np.ones(dimensions, np.float32) / dimensions**0.5, above=0.9)  # all is mapped
-    found["resident memory of the index, MB"] = resident() - resting
-    texts = World(dimensions).texts(range(10_000, 10_000 + queries))
-    photos = index.vectors(ids[:: len(ids) // queries][:queries])
-    kinds = {"text": texts, "photo": photos}
-    best = truth(catalog, model.id, dimensions, np.concatenate([texts, photos]))
-    for kind, asked in kinds.items():
-        for query in asked:
-            index.nearest(query, K)
-        took = [timed(lambda q=q: index.nearest(q, K)) for q in asked]  # type: ignore[misc]
-        found[f"{kind} p50"], found[f"{kind} p95"] = middle(took), high(took)
-        start = 0 if kind == "text" else queries
-        shares = [
-            len({photo for photo, _ in index.nearest(query, 10)} & set(best[start + number])) / 10
-            for number, query in enumerate(asked)
-        ]
-        found[f"{kind} recall@10"] = float(np.mean(shares))
+
+def beside_rclip(
+    python: Path,
+    catalog: Catalog,
+    model: Model,
+    texts: Vectors,
+    ours: float,
+    name: str,
+    bar: float | None,
+) -> list[Figure]:
+    """Return what rclip's own search takes over the same vectors, and how many times as long."""
+    with catalog.read() as db:
+        stored = [rows for _, rows in vectors.blocks(db, model.id, model.dimensions)]
+    with tempfile.TemporaryDirectory() as scratch:
+        peer = Rclip(python, np.concatenate(stored).astype(np.float32), Path(scratch))
+        del stored
+        took = [peer.search(query)[0] * 1000 for query in texts][1:]  # the first one warms up
+        peer.close()
+    return [
+        Figure(f"{name}: {RCLIP}, its own search", middle(took), "ms"),
+        Figure(f"{name}: {RCLIP} / nearest of a text", middle(took) / ours, "x", bar, True),
+    ]
+
+
+def filtered(
+    index: VectorIndex, catalog: Catalog, model: Model, texts: Vectors, name: str
+) -> list[Figure]:
+    """Return what filters of several shares cost and lose, beside all photos compared exactly."""
     dice = np.random.default_rng(0)
-    for share in SHARES:
-        among = ids[dice.random(len(ids)) < share]
-        took = [timed(lambda q=q, a=among: index.nearest(q, K, a)) for q in texts]  # type: ignore[misc]
-        found[f"filter {share:.1%} p50"] = middle(took)
-    took = [timed(lambda q=q: index.near(q, above=0.25)) for q in texts]  # type: ignore[misc]
-    found["all above a cosine p50"] = middle(took)
-    upkeep.close()
-    part = ids[:EXACT]
+    among = {share: index.ids[dice.random(len(index)) < share] for share in SHARES}
+    took = {
+        share: times(partial(index.nearest, k=K, among=chosen), texts)
+        for share, chosen in among.items()
+    }
+    found = {
+        share: [ids_of(index.nearest(query, BEST, chosen)) for query in texts]
+        for share, chosen in among.items()
+    }
     with catalog.read() as db:
-        flat = VectorIndex(*vectors.chosen(db, model.id, dimensions, part))
-    took = [timed(lambda q=q: flat.nearest(q, K)) for q in texts]  # type: ignore[misc]
-    found[f"exact, {len(part):,} photos p50"] = middle(took)
-    catalog.close()
-    return found
+        flat = VectorIndex(*vectors.all_of(db, model.id, model.dimensions))
+    unfiltered = middle(times(partial(flat.nearest, k=K), texts))
+    figures = [Figure(f"{name}: all compared exactly, no filter, median", unfiltered, "ms")]
+    for share, chosen in among.items():
+        right = [ids_of(flat.nearest(query, BEST, chosen)) for query in texts]
+        ratio = middle(took[share]) / unfiltered
+        what = f"{name}: filter that {share:.1%} pass"
+        figures += [
+            Figure(f"{what}, median", middle(took[share]), "ms"),
+            Figure(f"{what} / all exactly", ratio, "x", 1.5, slack=2),
+            Figure(f"{what}, recall@{BEST}", recall(found[share], right), "", 0.99, True),
+        ]
+    return figures
 
 
-def truth(catalog, model_id: int, dimensions: int, queries):  # type: ignore[no-untyped-def]
+def best(catalog: Catalog, model: Model, queries: Vectors) -> list[set[int]]:
     """Return the ids of the ten best photos of each query, by all vectors."""
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from clipsearch.catalog import vectors
-
-    scores: NDArray[np.float64] = np.full((len(queries), 10), -2.0)
-    ids: NDArray[np.int64] = np.zeros((len(queries), 10), np.int64)
+    scores: NDArray[np.float64] = np.full((len(queries), BEST), -2.0)
+    ids: Ids = np.zeros((len(queries), BEST), np.int64)
     with catalog.read() as db:
-        for found, rows in vectors.blocks(db, model_id, dimensions):
+        for found, rows in vectors.blocks(db, model.id, model.dimensions):
             here = np.concatenate([scores, queries @ rows.astype(np.float32).T], axis=1)
             names = np.concatenate([ids, np.tile(found, (len(queries), 1))], axis=1)
-            top = np.argpartition(-here, 9, axis=1)[:, :10]
+            top = np.argpartition(-here, BEST - 1, axis=1)[:, :BEST]
             scores, ids = np.take_along_axis(here, top, 1), np.take_along_axis(names, top, 1)
-    return ids.tolist()
+    return [set(row) for row in ids.tolist()]
 
 
-def timed(ask: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    ask()
-    return (time.perf_counter() - began) * 1000
+def ids_of(found: list[tuple[int, float]]) -> set[int]:
+    return {photo for photo, _ in found}
 
 
-def middle(times: Sequence[float]) -> float:
-    return sorted(times)[len(times) // 2]
+def recall(found: Sequence[set[int]], right: Sequence[set[int]]) -> float:
+    return sum(len(a & b) for a, b in zip(found, right, strict=True)) / sum(map(len, right))
 
 
-def high(times: Sequence[float]) -> float:
-    return sorted(times)[min(len(times) - 1, round(0.95 * len(times)))]
+def times(ask: Callable[..., object], questions: Sequence[object] | Vectors) -> list[float]:
+    """Return the milliseconds of each question, the second time that all are asked."""
+    for question in questions:
+        ask(question)
+    took = []
+    for question in questions:
+        began = time.perf_counter()
+        ask(question)
+        took.append(since(began) * 1000)
+    return took
 
 
-def resident() -> float:
-    return _status("VmRSS")
+def since(began: float) -> float:
+    return time.perf_counter() - began
 
 
-def peak() -> float:
-    return _status("VmHWM")
+def middle(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) // 2]
 
 
-def _status(name: str) -> float:
-    """Return a line of this process's memory, MB; Linux only."""
+def high(values: Sequence[float]) -> float:
+    return sorted(values)[min(len(values) - 1, round(0.95 * len(values)))]
+
+
+def size(folder: Path) -> float:
+    return sum(file.stat().st_size for file in folder.iterdir()) / 1e6
+
+
+def memory(name: str) -> float:
+    """Return a line of this process's status, in MB; Linux only."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return float(next(line for line in lines if line.startswith(name)).split()[1]) / 1000
 
