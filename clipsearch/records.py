@@ -403,7 +403,7 @@ class Repaired:
 class Progress:
     """How far a long job is: `done` of `total` units of `stage`."""
 
-    stage: Literal["walk", "embed", "labels", "tag", "hash", "compare", "copy", "check"]
+    stage: Literal["walk", "embed", "labels", "tag", "hash", "compare", "copy", "check", "learn"]
     done: int
     total: int | None = None
 

@@ -22,6 +22,7 @@ from clipsearch.errors import (
     PhotoNotFoundError,
     ReadOnlyLibraryError,
 )
+from clipsearch.records import OnProgress
 from clipsearch.searching import Copies, Hubs
 from clipsearch.upkeep import Upkeep
 
@@ -129,6 +130,16 @@ class Space:
         Raises: LibraryError.
         """
         return self._upkeep.index(model)
+
+    def settle(self, on_progress: OnProgress) -> None:
+        """Have the index of the library's own model ready before anybody searches.
+
+        Raises: LibraryError.
+        """
+        with self._catalog.read() as db:
+            model = archive.active_model(db)
+        if model is not None:
+            self._upkeep.settle(model, on_progress)
 
     def forget_index(self) -> None:
         """Drop an index whose file is damaged; the next one is made from the catalogue."""

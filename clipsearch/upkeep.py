@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from clipsearch.catalog import Catalog, archive, texts, vectors
 from clipsearch.catalog.archive import Model
 from clipsearch.errors import LibraryError
+from clipsearch.records import OnProgress, Progress
 from clipsearch.vectors import VectorIndex, sketching
 from clipsearch.vectors.rows import Ids
 from clipsearch.vectors.sketched import SketchedPart
@@ -105,6 +106,21 @@ class Upkeep:
         if self._is_due(held.index):
             self._merge_later(held)
         return held.index
+
+    def settle(self, model: Model, on_progress: OnProgress) -> None:
+        """Have the index of a large library made and merged now, so that no search waits for it.
+
+        Raises: LibraryError.
+        """
+        with self._catalog.read() as db:
+            if vectors.count(db, model.id) <= self._exact:
+                return
+        on_progress(Progress("learn", 0))
+        self.index(model)
+        with self._lock:
+            merging = self._merging
+        if merging is not None:
+            merging.join()
 
     def _grown(self, model: Model) -> _Held | None:
         """Return what is held with all that was committed since, if that can be known."""

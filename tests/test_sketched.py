@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from clipsearch.catalog import Catalog, archive, vectors
 from clipsearch.errors import DamagedIndexError, LibraryError
+from clipsearch.records import Progress
 from clipsearch.upkeep import Upkeep
 from clipsearch.vectors import VectorIndex, sketching
 from clipsearch.vectors.sketched import SketchedPart
@@ -221,6 +222,26 @@ def put(catalog: Catalog, ids: Ids, rows: Halves, model_id: int = 1) -> None:
             vectors.put(db, photo_id, model_id, vector.astype(np.float32))
 
 
+def test_what_is_due_is_settled_before_anybody_searches(catalog: Catalog, tmp_path: Path) -> None:
+    with catalog.read() as db:
+        model = archive.models(db)[0][0]
+    told: list[Progress] = []
+    options = {"on_notice": pytest.fail, "at_once": 10}  # merges go on in threads
+    small = Upkeep(tmp_path / "small", catalog, exact=PHOTOS, **options)  # type: ignore[arg-type]
+    small.settle(model, told.append)
+    assert not (tmp_path / "small").exists()
+    assert not told
+    for added in (0, PHOTOS // 4):
+        put(catalog, np.arange(added) * 3, STORE.vectors[:added])
+        run = Upkeep(tmp_path / "vectors", catalog, exact=1000, **options)  # type: ignore[arg-type]
+        run.settle(model, told.append)
+        run.close()
+        (file,) = (tmp_path / "vectors").iterdir()
+        index = VectorIndex.sketched(file, DIMENSIONS, STORE.fetch)
+        assert len(index) == PHOTOS + added
+    assert {each.stage for each in told} == {"learn"}
+
+
 def test_a_large_library_has_sketches_and_they_are_repaired(
     catalog: Catalog, tmp_path: Path, exact: VectorIndex
 ) -> None:
@@ -245,7 +266,7 @@ def test_a_large_library_has_sketches_and_they_are_repaired(
     server.close()
     (file,) = (tmp_path / "vectors").iterdir()
     data = bytearray(file.read_bytes())
-    data[-5000:] = bytes(5000)
+    data[8192:13192] = bytes(5000)  # codes, which are read only when they are needed
     file.write_bytes(data)
     again = opened()
     with pytest.raises(DamagedIndexError):

@@ -177,6 +177,7 @@ def progress(quiet: bool) -> Iterator[OnProgress]:
         "compare": "comparing",
         "copy": "copying the catalogue",
         "check": "checking",
+        "learn": "making the search index",
     }
     columns = (
         TextColumn("{task.description}"),

@@ -52,7 +52,7 @@ class Library(Describing):
         with self._exclusive():
             self._take_back_killed_exports()
             self._before_switch(self.embedder.name, self.embedder.fingerprint)
-            return indexing.index(
+            report = indexing.index(
                 self._catalog,
                 self.embedder,
                 self._roots(roots),
@@ -62,6 +62,8 @@ class Library(Describing):
                 retry=retry,
                 on_progress=on_progress,
             )
+        self._space.settle(on_progress)
+        return report
 
     def forget(self, root: str | os.PathLike[str]) -> int:
         """Drop a root with its photos from the library and return their number.

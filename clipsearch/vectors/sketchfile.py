@@ -1,17 +1,18 @@
-"""The file of a large index: tables that are read and checked, codes that are mapped.
+"""The file of a large index: codes that are mapped, tables that are read and checked.
 
-magic, length and CRC-32 of the head, head (JSON), CRC-32 of the tables
-tables: ids, checksums of blocks, mean, ranges, centres, rotation, codebooks, the centre of each
-row, sketches
+magic, length and CRC-32 of the head, head (JSON), CRC-32 of the tables; room up to `_BEGIN`
 blocks, of `BLOCK` rows each: codes, a byte a dimension; rows as int64; both with room up to a
 multiple of 8 rows
+tables: ids, checksums of blocks, mean, ranges, centres, rotation, codebooks, the centre of each
+row, sketches
 """
 
 from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,6 +28,7 @@ MAGIC = b"clipsearch sketches 2\n"
 BLOCK = 8192
 """Rows that are checked, and given to a thread, together."""
 _ALIGNED = 8
+_BEGIN = 4096  # where the blocks begin
 
 Codes = NDArray[np.uint8]
 
@@ -81,8 +83,7 @@ class Layout:
     """A large index as it lies in memory and in the mapped file.
 
     `ids` (n,) ascending, `centres` (n,) the number of each one's centre, `sketches`
-    (n, sketch_bytes), `checksums` (blocks,), `begin` the place of the first block in `data`, the
-    mapping.
+    (n, sketch_bytes), `checksums` (blocks,), `data` the mapping.
     """
 
     path: Path
@@ -92,14 +93,13 @@ class Layout:
     centres: Codes
     sketches: Codes
     checksums: NDArray[np.uint32]
-    begin: int
     lists: Any  # FAISS's, which hold the mapping
     data: Codes
 
     def block(self, number: int) -> Codes:
         """Return the bytes of a block."""
         width = self.head.dimensions
-        start = self.begin + number * _length(BLOCK, width)
+        start = _BEGIN + number * _length(BLOCK, width)
         found: Codes = self.data[start : start + _length(_room(self._size(number)), width)]
         return found
 
@@ -107,7 +107,7 @@ class Layout:
         """Return the codes of rows, (m, dimensions)."""
         width = self.head.dimensions
         view = np.lib.stride_tricks.as_strided(
-            self.data[self.begin :],
+            self.data[_BEGIN:],
             (self.head.blocks, BLOCK, width),
             (_length(BLOCK, width), width, 1),
             writeable=False,
@@ -119,30 +119,55 @@ class Layout:
         return min(BLOCK, self.head.count - number * BLOCK)
 
 
-def write(
-    path: Path,
-    head: Head,
-    ids: Ids,
-    space: Space,
-    centres: Codes,
-    sketches: Codes,
-    codes: Iterable[Codes],
-) -> None:
-    """Write a file; `codes` come in pieces (m, dimensions), in the order of `ids`."""
+class Writer:
+    """Writes a file: codes, piece by piece, then all that is known of them."""
+
+    def __init__(self, file: BinaryIO, dimensions: int) -> None:
+        self._file, self._dimensions = file, dimensions
+        self._waiting: Codes = np.zeros((0, dimensions), np.uint8)
+        self._count = 0
+        self._checksums: list[int] = []
+        file.seek(_BEGIN)
+
+    def add(self, codes: Codes) -> None:
+        """Write the codes (m, dimensions) of the next rows."""
+        self._waiting = np.concatenate([self._waiting, codes])
+        while len(self._waiting) >= BLOCK:
+            self._write(self._waiting[:BLOCK])
+            self._waiting = self._waiting[BLOCK:]
+
+    def finish(self, head: Head, ids: Ids, space: Space, centres: Codes, sketches: Codes) -> None:
+        """Write what belongs to the rows, all of which were added."""
+        if len(self._waiting):
+            self._write(self._waiting)
+        floats = (space.mean, space.ranges, space.centres, space.rotation, space.codebooks)
+        tables = [ids.astype("<i8"), np.array(self._checksums, "<u4")]
+        tables += [each.astype("<f4") for each in floats] + [centres, sketches]
+        checksum = 0
+        for piece in map(octets, tables):
+            checksum = zlib.crc32(piece, checksum)
+            self._file.write(piece)
+        text = json.dumps(asdict(head)).encode()
+        start = MAGIC + np.array([len(text), zlib.crc32(text)], "<u4").tobytes() + text
+        self._file.seek(0)
+        self._file.write(start + checksum.to_bytes(4, "little"))
+
+    def _write(self, codes: Codes) -> None:
+        room = _room(len(codes))
+        block = np.zeros(_length(room, self._dimensions), np.uint8)
+        block[: codes.size] = codes.reshape(-1)
+        rows = np.arange(self._count, self._count + len(codes))
+        block[room * self._dimensions :].view("<i8")[: len(rows)] = rows
+        self._count += len(codes)
+        self._checksums.append(zlib.crc32(block.data))
+        self._file.write(block.data)
+
+
+@contextmanager
+def writing(path: Path, dimensions: int) -> Iterator[Writer]:
+    """Give what writes a file aside; it is put in place at the end."""
     with replacing(path) as file:
-        checksums = np.zeros(head.blocks, "<u4")
-        _write_tables(file, head, ids, checksums, space, centres, sketches)
-        for number, piece in enumerate(_blocks(codes, head.dimensions)):
-            room = _room(len(piece))
-            block = np.zeros(_length(room, head.dimensions), np.uint8)
-            block[: piece.size] = piece.reshape(-1)
-            first = number * BLOCK
-            rows = np.arange(first, first + len(piece))
-            block[room * head.dimensions :].view("<i8")[: len(rows)] = rows
-            checksums[number] = zlib.crc32(block.data)
-            file.write(block.data)
-        file.seek(0)
-        _write_tables(file, head, ids, checksums, space, centres, sketches)
+        yield Writer(file, dimensions)
 
 
 def read(path: Path, dimensions: int) -> Layout:
@@ -156,23 +181,21 @@ def read(path: Path, dimensions: int) -> Layout:
             known = path.stat()
             start = file.read(len(MAGIC) + 8)
             length, checksum = np.frombuffer(start[len(MAGIC) :].ljust(8, b"\0"), "<u4").tolist()
-            text = file.read(min(length, 4096))
+            text = file.read(min(length, _BEGIN))
             if not start.startswith(MAGIC) or zlib.crc32(text) != checksum:
                 raise damaged
             head = Head(**json.loads(text))
             if head.dimensions != dimensions:
                 raise damaged
             sums = np.frombuffer(file.read(4).ljust(4, b"\0"), "<u4")
-            file.seek(_padded(file.tell()))
+            last = _room(head.count - (head.blocks - 1) * BLOCK) if head.count else 0
+            whole = max(head.blocks - 1, 0) * _length(BLOCK, dimensions)
+            file.seek(_BEGIN + whole + _length(last, dimensions))
             tables = file.read(_table_length(head))
-            begin = _padded(file.tell())
-        if zlib.crc32(tables) != int(sums[0]):
+            is_whole = len(tables) == _table_length(head) and not file.read(1)
+        if not is_whole or zlib.crc32(tables) != int(sums[0]):
             raise damaged
-        last = _room(head.count - (head.blocks - 1) * BLOCK) if head.count else 0
-        whole = max(head.blocks - 1, 0) * _length(BLOCK, dimensions) + _length(last, dimensions)
-        if known.st_size != begin + whole:
-            raise damaged
-        lists = _mapped(path, head, begin)
+        lists = _mapped(path, head)
         now = path.stat()  # what FAISS has mapped by its name is what was read, if it still is
         if (now.st_ino, now.st_size) != (known.st_ino, known.st_size):
             raise LibraryError(f"{path}: the index file was replaced")
@@ -184,10 +207,10 @@ def read(path: Path, dimensions: int) -> Layout:
 
     ids, checksums, space, centres, sketches = _tables(head, tables)
     data = faiss.rev_swig_ptr(lists.ptr, known.st_size)
-    return Layout(path, head, ids, space, centres, sketches, checksums, begin, lists, data)
+    return Layout(path, head, ids, space, centres, sketches, checksums, lists, data)
 
 
-def _mapped(path: Path, head: Head, begin: int) -> Any:
+def _mapped(path: Path, head: Head) -> Any:
     import faiss
 
     lists: Any = faiss.OnDiskInvertedLists()
@@ -198,46 +221,10 @@ def _mapped(path: Path, head: Head, begin: int) -> Any:
         each = faiss.OnDiskOneList()
         each.size = min(BLOCK, head.count - number * BLOCK)
         each.capacity = _room(each.size)
-        each.offset = begin + number * _length(BLOCK, head.dimensions)
+        each.offset = _BEGIN + number * _length(BLOCK, head.dimensions)
         lists.lists.push_back(each)
     lists.do_mmap()
     return lists
-
-
-def _blocks(pieces: Iterable[Codes], dimensions: int) -> Iterable[Codes]:
-    """Cut pieces of any length anew."""
-    waiting: Codes = np.zeros((0, dimensions), np.uint8)
-    for piece in pieces:
-        waiting = np.concatenate([waiting, piece])
-        while len(waiting) >= BLOCK:
-            yield waiting[:BLOCK]
-            waiting = waiting[BLOCK:]
-    if len(waiting):
-        yield waiting
-
-
-def _write_tables(
-    file: BinaryIO,
-    head: Head,
-    ids: Ids,
-    checksums: NDArray[Any],
-    space: Space,
-    centres: Codes,
-    sketches: Codes,
-) -> None:
-    text = json.dumps(asdict(head)).encode()
-    floats = (space.mean, space.ranges, space.centres, space.rotation, space.codebooks)
-    tables = [ids.astype("<i8"), checksums, *(each.astype("<f4") for each in floats)]
-    pieces = [*tables, centres, sketches]
-    checksum = length = 0
-    for piece in map(octets, pieces):
-        checksum, length = zlib.crc32(piece, checksum), length + len(piece)
-    prefix = MAGIC + np.array([len(text), zlib.crc32(text)], "<u4").tobytes() + text
-    prefix += checksum.to_bytes(4, "little")
-    file.write(prefix.ljust(_padded(len(prefix)), b"\0"))
-    for piece in map(octets, pieces):
-        file.write(piece)
-    file.write(bytes(_padded(length) - length))
 
 
 def _tables(head: Head, data: bytes) -> tuple[Ids, NDArray[np.uint32], Space, Codes, Codes]:
@@ -267,10 +254,6 @@ def _kinds(head: Head) -> tuple[tuple[str, tuple[int, ...]], ...]:
 
 def _table_length(head: Head) -> int:
     return sum(np.dtype(kind).itemsize * int(np.prod(shape)) for kind, shape in _kinds(head))
-
-
-def _padded(length: int) -> int:
-    return length + -length % 64
 
 
 def _room(size: int) -> int:

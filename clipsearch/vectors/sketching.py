@@ -193,8 +193,8 @@ def build(
 ) -> None:
     """Write the index of all vectors in `blocks`, ascending by id, to a file.
 
-    The same vectors make the same file, on one kind of processor. Of memory it takes a byte and
-    a half a dimension for each vector, and the sample.
+    The same vectors make the same file, on one kind of processor. Of memory it takes several
+    times the sketches, and the sample.
     """
     coder = Coder(learn(sample, pause))
     kinds = trials(sample, texts)
@@ -205,36 +205,37 @@ def build(
     ids: list[Ids] = [np.zeros(0, np.int64)]
     centres: list[Codes] = [np.zeros(0, np.uint8)]
     sketches: list[Codes] = [np.zeros((0, coder.space.rotation.shape[1] // 4), np.uint8)]
-    codes: list[Codes] = []
-    for found, stored in blocks:
-        pause()
-        vectors = stored.astype(np.float32)
-        ids.append(found)
-        codes.append(coder.codes(vectors))
-        for pieces, piece in zip((centres, sketches), coder.sketches(vectors), strict=True):
-            pieces.append(piece)
-        scores = asked @ vectors.T
-        few = slice(None, None, 16)
-        rough = asked @ coder.decoded(codes[-1][few]).T
-        slack = max(slack, float(np.abs(rough - scores[:, few]).max(initial=0)))
-        together = np.concatenate([best, scores], axis=1)
-        rows = np.arange(done, done + len(vectors))
-        where = np.concatenate([homes, np.tile(rows, (len(asked), 1))], axis=1)
-        top = np.argpartition(-together, BEST - 1, axis=1)[:, :BEST]
-        best = np.take_along_axis(together, top, 1)
-        homes = np.take_along_axis(where, top, 1)
-        done += len(vectors)
-    every = np.concatenate(centres), np.concatenate(sketches)
-    head = Head(
-        count=done,
-        dimensions=dimensions,
-        kept=coder.space.rotation.shape[1],
-        centres=len(coder.space.centres),
-        depth=_depth(coder.space, *every, asked, homes, kinds),
-        slack=1.25 * slack + 1e-4,
-        learned=done,
-    )
-    sketchfile.write(path, head, np.concatenate(ids), coder.space, *every, codes)
+    with sketchfile.writing(path, dimensions) as file:
+        for found, stored in blocks:
+            pause()
+            vectors = stored.astype(np.float32)
+            codes = coder.codes(vectors)
+            file.add(codes)
+            ids.append(found)
+            for pieces, piece in zip((centres, sketches), coder.sketches(vectors), strict=True):
+                pieces.append(piece)
+            scores = asked @ vectors.T
+            few = slice(None, None, 16)
+            rough = asked @ coder.decoded(codes[few]).T
+            slack = max(slack, float(np.abs(rough - scores[:, few]).max(initial=0)))
+            together = np.concatenate([best, scores], axis=1)
+            rows = np.arange(done, done + len(vectors))
+            where = np.concatenate([homes, np.tile(rows, (len(asked), 1))], axis=1)
+            top = np.argpartition(-together, BEST - 1, axis=1)[:, :BEST]
+            best = np.take_along_axis(together, top, 1)
+            homes = np.take_along_axis(where, top, 1)
+            done += len(vectors)
+        every = np.concatenate(centres), np.concatenate(sketches)
+        head = Head(
+            count=done,
+            dimensions=dimensions,
+            kept=coder.space.rotation.shape[1],
+            centres=len(coder.space.centres),
+            depth=_depth(coder.space, *every, asked, homes, kinds),
+            slack=1.25 * slack + 1e-4,
+            learned=done,
+        )
+        file.finish(head, np.concatenate(ids), coder.space, *every)
 
 
 def merge(
@@ -254,20 +255,19 @@ def merge(
     for number in range(layout.head.blocks):
         check(number)
 
-    def codes() -> Iterable[Codes]:
+    tail_centres, tail_sketches = coder.sketches(vectors)
+    centres = np.concatenate([layout.centres[kept], tail_centres])[order]
+    sketches = np.concatenate([layout.sketches[kept], tail_sketches])[order]
+    with sketchfile.writing(path, layout.head.dimensions) as file:
         for start in range(0, len(order), BLOCK):
             part = order[start : start + BLOCK]
             old = part < len(kept)
             piece = np.empty((len(part), layout.head.dimensions), np.uint8)
             piece[old] = layout.codes(kept[part[old]])
             piece[~old] = new[part[~old] - len(kept)]
-            yield piece
-
-    tail_centres, tail_sketches = coder.sketches(vectors)
-    centres = np.concatenate([layout.centres[kept], tail_centres])[order]
-    sketches = np.concatenate([layout.sketches[kept], tail_sketches])[order]
-    head = replace(layout.head, count=len(ids))
-    sketchfile.write(path, head, ids[order], layout.space, centres, sketches, codes())
+            file.add(piece)
+        head = replace(layout.head, count=len(ids))
+        file.finish(head, ids[order], layout.space, centres, sketches)
 
 
 def _depth(
