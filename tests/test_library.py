@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from clipsearch import Library
+from clipsearch import Library, searching
+from clipsearch.catalog import Catalog
+from clipsearch.catalog import photos as catalog_photos
 from clipsearch.errors import LibraryError, PhotoError, PhotoNotFoundError, QueryError
+from clipsearch.records import SearchResult
 from tests.conftest import Paint
 from tests.fakes import COLOURS, ColourEmbedder
 
@@ -65,6 +68,34 @@ def test_the_result_says_what_was_ranked(colours: Library) -> None:
     assert all(0 < hit.relevance < 1 for hit in result.hits if hit.relevance is not None)
     assert result.hits[0].relevance == max(hit.relevance or 0 for hit in result.hits)
     assert (result.cut, result.calibration) == (0, "general")
+
+
+@pytest.mark.parametrize("way", ["search", "similar"])
+def test_photos_that_others_drop_meanwhile_make_room_for_the_next(
+    colours: Library, photos: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    def answer() -> SearchResult:
+        if way == "search":
+            return colours.search("2:red", k=3, min_relevance=0)  # a weight: no words to look for
+        return colours.similar(photos / "black.png", k=3)
+
+    expected = [hit.id for hit in answer().hits]
+    rank = searching.nearest
+    calls: list[object] = []
+
+    def nearest(*args: Any, **options: Any) -> searching.Ranking:
+        calls.append(options)
+        found = rank(*args, **options)
+        if len(calls) == 1:
+            with Catalog(colours.folder / "catalog.db").write() as db:
+                catalog_photos.remove(db, [expected[0]])
+        return found
+
+    monkeypatch.setattr(searching, "nearest", nearest)
+    hits = answer().hits
+    assert len(calls) == 2
+    assert len(hits) == 3
+    assert [hit.id for hit in hits][:2] == expected[1:]
 
 
 def test_pages_follow_each_other(colours: Library) -> None:

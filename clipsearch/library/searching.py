@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import wraps
-from typing import ParamSpec, TypeVar, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 from clipsearch import places, relevance, searching
 from clipsearch.catalog import facets, filters, photos, vectors, words
 from clipsearch.catalog.archive import Model
-from clipsearch.errors import DamagedIndexError, PhotoNotFoundError, QueryError
+from clipsearch.errors import PhotoNotFoundError, QueryError
+from clipsearch.library.again import DroppedError, settled, undamaged
 from clipsearch.library.looking import Looking
 from clipsearch.query import Query, parse
 from clipsearch.records import (
@@ -33,10 +33,6 @@ from clipsearch.space import AnyPhoto
 from clipsearch.vectors import VectorIndex
 
 Ids = NDArray[np.int64]
-
-_TRIES = 3  # while other processes drop photos that a search is about to show
-Asked = ParamSpec("Asked")
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,28 +61,10 @@ class _Question:
         return "general" if general else "fitted"
 
 
-def _undamaged(ask: Callable[Asked, Answer]) -> Callable[Asked, Answer]:
-    """Ask once more where a part of the index file, read only now, is damaged."""
-
-    @wraps(ask)
-    def asked_again(*args: Asked.args, **options: Asked.kwargs) -> Answer:
-        try:
-            return ask(*args, **options)
-        except DamagedIndexError:
-            args[0]._space.forget_index()  # type: ignore[attr-defined]
-            return ask(*args, **options)
-
-    return asked_again
-
-
-class _DroppedError(Exception):
-    """Another process dropped a photo since the index was read."""
-
-
 class Searching(Looking):
     """The questions that are answered with photos."""
 
-    @_undamaged
+    @undamaged
     def search(
         self,
         query: str | Query,
@@ -114,7 +92,7 @@ class Searching(Looking):
             raise QueryError(
                 "k must be at least 1 and offset at least 0", f"k={k} offset={offset}", 0
             )
-        return _settled(
+        return settled(
             lambda whole: self._searched(
                 query, k, offset, min_relevance, sort, all_copies, like, unlike, whole
             )
@@ -168,7 +146,7 @@ class Searching(Looking):
             calibration=asked.calibration,
         )
 
-    @_undamaged
+    @undamaged
     def similar(
         self, photo: AnyPhoto, *, k: int = 20, offset: int = 0, all_copies: bool = False
     ) -> SearchResult:
@@ -180,6 +158,11 @@ class Searching(Looking):
             raise QueryError(
                 "k must be at least 1 and offset at least 0", f"k={k} offset={offset}", 0
             )
+        return settled(lambda whole: self._alike(photo, k, offset, all_copies, whole))
+
+    def _alike(
+        self, photo: AnyPhoto, k: int, offset: int, all_copies: bool, whole: bool
+    ) -> SearchResult:
         started = time.perf_counter()
         model = self._space.model_in_use()
         known, vector = self._space.vector(photo, model)
@@ -198,10 +181,10 @@ class Searching(Looking):
             model=model.name,
             total=ranking.total,
             took_ms=round((time.perf_counter() - started) * 1000, 1),
-            hits=self._hits(ranking.ids, ranking),
+            hits=self._hits(ranking.ids, ranking, whole=whole),
         )
 
-    @_undamaged
+    @undamaged
     def explain(
         self,
         query: str | Query,
@@ -259,7 +242,7 @@ class Searching(Looking):
             calibration=asked.calibration,
         )
 
-    @_undamaged
+    @undamaged
     def facets(
         self, query: str | Query | None = None, *, min_relevance: float | None = None
     ) -> Facets:
@@ -396,12 +379,12 @@ class Searching(Looking):
     ) -> tuple[Hit, ...]:
         """Return the hits of photos in rank order, without those that were dropped meanwhile.
 
-        Raises: _DroppedError, where the answer is to be `whole`.
+        Raises: DroppedError, where the answer is to be `whole`.
         """
         with self._catalog.read() as db:
             known = photos.places_of(db, ids.tolist())
         if whole and len(known) < len(ids):
-            raise _DroppedError
+            raise DroppedError
         hits = []
         for position, photo_id in enumerate(ids.tolist()):
             if photo_id not in known:
@@ -416,16 +399,6 @@ class Searching(Looking):
             named = ranking is not None and bool(ranking.named[position])
             hits.append(Hit(photo_id, path, score, judged, band, taken_at, named))
         return tuple(hits)
-
-
-def _settled(ask: Callable[[bool], SearchResult]) -> SearchResult:
-    """Ask again where photos are dropped meanwhile; at last, take what is left of an answer."""
-    for _ in range(_TRIES):
-        try:
-            return ask(True)
-        except _DroppedError:
-            continue
-    return ask(False)
 
 
 def _words(query: Query, feedback: Sequence[int]) -> tuple[str, ...]:
