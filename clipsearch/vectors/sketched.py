@@ -33,6 +33,7 @@ codes, which is good to `slack` and never above that of an exact one. 2,000 take
 
 _SPARE = 64  # ranks of the codes looked at beyond those wanted
 _CLOSER = 4  # sketches looked at for each photo wanted, at least
+_FILTERED = 2  # times as many where photos are left out: the depth was learned with all
 _FEW = 1024  # sketches that each share looks for alike
 _UNEVEN = 1.2  # how many more of the best one share may have than another
 _MANY = 16  # to one that a mask marks, rows of which it is faster to take the few than to scan all
@@ -158,6 +159,8 @@ class SketchedPart:
     def _promising(self, query: Cosines, asked: int, mask: Mask | None) -> tuple[Ids, Cosines]:
         """Return rows whose sketches score well, with the scores of their codes."""
         deep = max(self._layout.head.depth, _CLOSER * asked)
+        if mask is not None:
+            deep *= _FILTERED
         # Shares have every other row, and so about as many of the best.
         each = deep if deep < _FEW else int(_UNEVEN * deep / len(self._shares))
         # Not a product of BLAS, whose threads would wake up and then wait for more beside these.

@@ -126,7 +126,7 @@ def learn(sample: Cosines, pause: Callable[[], None]) -> Space:
     import faiss
 
     dimensions = sample.shape[1]
-    kept = max(min(dimensions, _ALL), int(_KEPT * dimensions)) // 4 * 4
+    kept = max(4, min(dimensions, _ALL), int(_KEPT * dimensions)) // 4 * 4
     mean = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
     found: Any = faiss.Kmeans(
         dimensions,

@@ -78,7 +78,7 @@ BENCHMARKS: dict[str, Callable[[Run], list[Figure]]] = {
     ),
     "peers_indexing": lambda run: peers.measure_indexing(run.size(64, 16), run.scratch),
     "indexing_throughput": lambda run: indexing_throughput.measure(
-        run.size(96, 16), run.size(3, 1), run.scratch
+        run.size(384, 16), run.size(3, 1), run.scratch
     ),
     "large_index": large_library,
     "million_photos": memory,

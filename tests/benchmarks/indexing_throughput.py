@@ -1,6 +1,6 @@
 """End-to-end indexing of 12-megapixel JPEGs against its two halves, in one run.
 
-    python -m tests.benchmarks.indexing_throughput [--photos 96] [--repeat 3]
+    python -m tests.benchmarks.indexing_throughput [--photos 384] [--repeat 3]
 
 Decoding alone: the threads of the indexer read, hash, decode and prepare, nothing else runs.
 Forward alone: the model embeds images that are prepared already. End to end: `Library.index` into
@@ -31,6 +31,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "captions"
 THREADS = os.cpu_count() or 2
+ORIGINALS = 32  # pictures; files beyond repeat them
 MODELS = (("starter", "auto"), ("ViT-B-32", "float32"), ("ViT-B-32", "auto"))
 
 
@@ -51,6 +52,15 @@ def write_photos(folder: Path, count: int) -> float:
             folder / f"{number:04}.jpg", quality=88
         )
     return sum(path.stat().st_size for path in folder.iterdir()) / count / 1e6
+
+
+def write_many(folder: Path, count: int) -> float:
+    """Write JPEGs that differ, most of them only in what follows the picture; return megabytes."""
+    megabytes = write_photos(folder, min(ORIGINALS, count))
+    for number in range(ORIGINALS, count):
+        content = (folder / f"{number % ORIGINALS:04}.jpg").read_bytes()
+        (folder / f"{number:04}.jpg").write_bytes(content + number.to_bytes(4, "big"))
+    return megabytes
 
 
 def random_vit(folder: Path, precision: str) -> Embedder:
@@ -118,7 +128,7 @@ def measure(photos: int, repeat: int, scratch: Path) -> list[Figure]:
     """Return what each model reaches of the bound: the median of `repeat` rounds."""
     folder = scratch / "photos"
     folder.mkdir()
-    write_photos(folder, photos)
+    write_many(folder, photos)
     figures = []
     for label, precision in MODELS:
         if label == "starter":
@@ -141,7 +151,7 @@ def measure(photos: int, repeat: int, scratch: Path) -> list[Figure]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--photos", type=int, default=96)
+    parser.add_argument("--photos", type=int, default=384)
     parser.add_argument("--repeat", type=int, default=3)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

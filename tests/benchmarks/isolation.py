@@ -31,13 +31,12 @@ from clipsearch.models import registry
 from clipsearch.photos import decode
 from clipsearch.photos.decode import DEFAULT_MAX_PIXELS, Decoded
 from clipsearch.photos.workers.pool import Workers
-from tests.benchmarks.indexing_throughput import write_photos
+from tests.benchmarks.indexing_throughput import write_many
 from tests.fakes import ColourEmbedder
 
 # As the command line does, before anything loads torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-ORIGINALS = 32
 
 BAR = 1.1
 """Isolation may cost a tenth of the time with a real model."""
@@ -80,15 +79,6 @@ class ThreadedLibrary(Library):
 
 
 KINDS: dict[str, type[Library]] = {"threads": ThreadedLibrary, "workers": Library}
-
-
-def write_many(folder: Path, count: int) -> float:
-    """Write JPEGs that differ, most of them only in what follows the picture; return megabytes."""
-    megabytes = write_photos(folder, min(ORIGINALS, count))
-    for number in range(ORIGINALS, count):
-        content = (folder / f"{number % ORIGINALS:04}.jpg").read_bytes()
-        (folder / f"{number:04}.jpg").write_bytes(content + number.to_bytes(4, "big"))
-    return megabytes
 
 
 def measure(kind: type[Library], embedder: Embedder, photos: Path) -> tuple[float, float]:
