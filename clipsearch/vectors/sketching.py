@@ -226,6 +226,7 @@ def build(
             homes = np.take_along_axis(where, top, 1)
             done += len(vectors)
         every = np.concatenate(centres), np.concatenate(sketches)
+        sketches.clear()  # a tenth of a gigabyte a million
         head = Head(
             count=done,
             dimensions=dimensions,

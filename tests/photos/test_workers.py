@@ -827,7 +827,8 @@ def test_a_run_that_finds_nothing_new_starts_no_worker(
 
 
 INTERRUPTED = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs behind a shell is deaf to it
 from clipsearch.photos.workers import pool, process
 import tests.photos.test_workers as here
 pool.own_command = lambda memory, seconds: here.hostile_command(memory, seconds)
