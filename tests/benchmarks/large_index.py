@@ -4,7 +4,8 @@
         [--library DIR] [--queries 100] [--rclip PYTHON]
 
 The library is that of `big_library`; queries are texts (far from all photos) and photos. Recall is
-against all vectors. Times are medians of one query after the other, in one process.
+against all vectors. Times are medians of one query after the other, in one process; where the
+machine has other guests, they only add to them, so that the best of some rounds counts.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ SHARES = (0.001, 0.01, 0.1, 0.5)
 K = 50
 BEST = 10
 FEW = 20  # queries of what takes long
+ROUNDS = 5  # of the queries that a bar in milliseconds is for; the best one counts
 
 Ids = NDArray[np.int64]
 Vectors = NDArray[np.float32]
@@ -111,10 +113,12 @@ def measure(
         ("text", texts, truth[: len(texts)]),
         ("photo", photos, truth[len(texts) :]),
     ):
-        took = times(partial(index.nearest, k=K), asked)
+        rounds = [times(partial(index.nearest, k=K), asked) for _ in range(ROUNDS)]
+        took = min(rounds, key=middle)
         found = [ids_of(index.nearest(query, BEST)) for query in asked]
         figures += [
             Figure(f"{name}: {K} nearest of a {kind}, median", middle(took), "ms", bar(5)),
+            Figure(f"{name}: the same, worst round", max(map(middle, rounds)), "ms"),
             Figure(f"{name}: the same, 95 % of queries", high(took), "ms"),
             Figure(f"{name}: {kind}s, recall@{BEST}", recall(found, right), "", 0.99, True),
         ]
