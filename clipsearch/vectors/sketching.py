@@ -22,9 +22,7 @@ SAMPLE = 30_000
 RECALL = 0.995
 """The share of the ten best photos of held-out queries, of each kind, that the sketches keep."""
 
-BEST = 10
-"""Photos of a query that recall and depth are about: see `sketchfile.Head`."""
-
+_BEST = 10  # photos of a query that recall and depth are about: see `sketchfile.Head`
 _SEED = 12
 _KEPT = 3 / 4  # of many dimensions, those in which photos differ most
 _ALL = 384  # dimensions that are kept in any case
@@ -51,14 +49,14 @@ class Coder:
         centres = nearest(self.space.centres, vectors)
         residuals = vectors - self.space.centres[centres]
         turned = rotated(residuals, self.space.rotation)
-        owner = product(self.space)  # FAISS frees what computes the codes with it
+        quantizer = _quantizer(self.space)
         # What a sketch stands for is shorter than its residual, the more the less they agree, and
         # a query for just this photo would score it too low: a longer residual makes up for it.
-        near = owner.pq.decode(owner.pq.compute_codes(turned))
+        near = quantizer.decode(quantizer.compute_codes(turned))
         along = np.einsum("ij,ij->i", near, turned)
         longer = np.einsum("ij,ij->i", residuals, residuals) / np.maximum(along, 1e-6)
         turned *= np.clip(longer, 1, _LONGEST)[:, None].astype(np.float32)
-        return centres, np.asarray(owner.pq.compute_codes(turned), np.uint8)
+        return centres, np.asarray(quantizer.compute_codes(turned), np.uint8)
 
     def decoded(self, codes: Codes) -> Cosines:
         """Return the vectors (m, dimensions) that codes stand for."""
@@ -82,26 +80,18 @@ def nearest(centres: Cosines, vectors: Cosines) -> Codes:
     return found
 
 
-def product(space: Space) -> Any:
-    """Return FAISS's lists of sketches, a list for each centre, empty."""
-    import faiss
-
-    kept = space.rotation.shape[1]
-    quantizer = faiss.IndexFlatIP(kept)
-    quantizer.add(rotated(space.centres, space.rotation))
-    made: Any = faiss.IndexIVFPQ(
-        quantizer, kept, len(space.centres), kept // 2, 4, faiss.METRIC_INNER_PRODUCT
-    )
-    faiss.copy_array_to_vector(np.ascontiguousarray(space.codebooks).reshape(-1), made.pq.centroids)
-    made.is_trained = True
-    return made
-
-
 def packed(space: Space, centres: Codes, sketches: Codes) -> Any:
     """Return FAISS's index of sketches (m, bytes) by their centres (m,), for a fast scan of all."""
     import faiss
 
-    made = product(space)
+    kept = space.rotation.shape[1]
+    coarse = faiss.IndexFlatIP(kept)
+    coarse.add(rotated(space.centres, space.rotation))
+    made: Any = faiss.IndexIVFPQ(
+        coarse, kept, len(space.centres), kept // 2, 4, faiss.METRIC_INNER_PRODUCT
+    )
+    made.pq = _quantizer(space)
+    made.is_trained = True
     order = np.argsort(centres, kind="stable")
     ends = np.cumsum(np.bincount(centres, minlength=len(space.centres)))
     for number, rows in enumerate(np.split(order, ends[:-1])):
@@ -111,7 +101,7 @@ def packed(space: Space, centres: Codes, sketches: Codes) -> Any:
     made.ntotal = len(sketches)
     scanned: Any = faiss.IndexIVFPQFastScan(made)
     scanned.nprobe = len(space.centres)
-    scanned.referenced_objects = made.referenced_objects  # the quantizer; the rest was copied
+    scanned.referenced_objects = [coarse]  # not `made`, whose lists were copied
     return scanned
 
 
@@ -199,8 +189,8 @@ def build(
     coder = Coder(learn(sample, pause))
     kinds = trials(sample, texts)
     asked = np.concatenate(kinds)
-    best: Cosines = np.full((len(asked), BEST), -2.0, np.float32)
-    homes: Ids = np.zeros((len(asked), BEST), np.int64)  # the rows of the best so far
+    best: Cosines = np.full((len(asked), _BEST), -2.0, np.float32)
+    homes: Ids = np.zeros((len(asked), _BEST), np.int64)  # the rows of the best so far
     slack, done = 0.0, 0
     ids: list[Ids] = [np.zeros(0, np.int64)]
     centres: list[Codes] = [np.zeros(0, np.uint8)]
@@ -221,7 +211,7 @@ def build(
             together = np.concatenate([best, scores], axis=1)
             rows = np.arange(done, done + len(vectors))
             where = np.concatenate([homes, np.tile(rows, (len(asked), 1))], axis=1)
-            top = np.argpartition(-together, BEST - 1, axis=1)[:, :BEST]
+            top = np.argpartition(-together, _BEST - 1, axis=1)[:, :_BEST]
             best = np.take_along_axis(together, top, 1)
             homes = np.take_along_axis(where, top, 1)
             done += len(vectors)
@@ -269,6 +259,19 @@ def merge(
             file.add(piece)
         head = replace(layout.head, count=len(ids))
         file.finish(head, ids[order], layout.space, centres, sketches)
+
+
+def _quantizer(space: Space) -> Any:
+    """Return what FAISS makes sketches with.
+
+    It is not that of an index, which would take it along when it is freed.
+    """
+    import faiss
+
+    kept = space.rotation.shape[1]
+    made: Any = faiss.ProductQuantizer(kept, kept // 2, 4)
+    faiss.copy_array_to_vector(np.ascontiguousarray(space.codebooks).reshape(-1), made.centroids)
+    return made
 
 
 def _depth(
