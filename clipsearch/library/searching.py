@@ -5,21 +5,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clipsearch import places, relevance, searching
-from clipsearch.catalog import facets, filters, photos, vectors, words
-from clipsearch.catalog.archive import Model
+from clipsearch import relevance, searching
+from clipsearch.catalog import facets, filters, photos, vectors
 from clipsearch.errors import PhotoNotFoundError, QueryError
 from clipsearch.library.again import DroppedError, settled, undamaged
-from clipsearch.library.looking import Looking
-from clipsearch.query import Query, parse
+from clipsearch.library.asking import Asking, Question
+from clipsearch.query import Query
 from clipsearch.records import (
-    Calibration,
     Evidence,
     Explanation,
     Facets,
@@ -28,40 +24,13 @@ from clipsearch.records import (
     SearchResult,
     Sort,
 )
-from clipsearch.searching import Copies, Ranking, Target, Yardstick
+from clipsearch.searching import Copies, Ranking
 from clipsearch.space import AnyPhoto
-from clipsearch.vectors import VectorIndex
 
 Ids = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Question:
-    """A query with all that answers it: `among` (n,) pass its filters, `None` means all.
-
-    `named` are the photos that hold its `words`; `least` is the lowest relevance of an answer.
-    """
-
-    query: Query
-    model: Model
-    index: VectorIndex
-    target: Target | None
-    yardstick: Yardstick | None
-    among: Ids | None
-    words: tuple[str, ...]
-    named: Ids
-    least: float
-    is_strict: bool
-
-    @property
-    def calibration(self) -> Calibration | None:
-        if self.yardstick is None:
-            return None
-        general = self.yardstick.judge.backdrop.coefficients.general
-        return "general" if general else "fitted"
-
-
-class Searching(Looking):
+class Searching(Asking):
     """The questions that are answered with photos."""
 
     @undamaged
@@ -273,79 +242,7 @@ class Searching(Looking):
         with self._catalog.read() as db:
             return photos.all_ids(db)
 
-    def _ask(
-        self,
-        query: str | Query,
-        min_relevance: float | None,
-        like: Sequence[int] = (),
-        unlike: Sequence[int] = (),
-        *,
-        sort: Sort = "relevance",
-    ) -> _Question:
-        if sort not in get_args(Sort):
-            raise QueryError(f"sort is {' or '.join(get_args(Sort))}", str(sort), 0)
-        if min_relevance is not None and not 0 <= min_relevance <= 1:
-            raise QueryError("the least relevance is from 0 to 1", f"{min_relevance}", 0)
-        parsed = places.located(parse(query, paths=True) if isinstance(query, str) else query)
-        model = self._space.model_in_use()
-        index = self._space.index(model)
-        target = searching.target(
-            parsed,
-            texts=lambda phrases: self._space.texts(model, phrases),
-            image=lambda term: self._space.vector(
-                int(term.value) if term.kind == "image" else term.value, model
-            )[1],
-            like=[self._space.vector(photo, model)[1] for photo in like],
-            unlike=[self._space.vector(photo, model)[1] for photo in unlike],
-        )
-        yardstick = None if like or unlike else self._yardstick(parsed, model, index)
-        spoken = _words(parsed, like or unlike)
-        with self._catalog.read() as db:
-            among = filters.passing(db, parsed.filters) if parsed.filters else None
-            named = words.holding(db, spoken)
-        if among is not None:
-            named = named[np.isin(named, among)]
-        asked = _Question(
-            query=parsed,
-            model=model,
-            index=index,
-            target=target,
-            yardstick=yardstick,
-            among=among,
-            words=spoken,
-            named=named,
-            least=(yardstick.cut if yardstick else 0.0) if min_relevance is None else min_relevance,
-            is_strict=bool(min_relevance),
-        )
-        if min_relevance:
-            self._require_yardstick(asked, "a least relevance")
-        return asked
-
-    def _yardstick(self, query: Query, model: Model, index: VectorIndex) -> Yardstick | None:
-        """Return what relevance is measured by: the phrases to find, if only phrases are.
-
-        What is to be avoided orders the photos and does not make them less relevant.
-        """
-        wanted = tuple(term for term in query.terms if term.weight > 0)
-        if not wanted or any(term.kind != "text" for term in wanted) or not len(index):
-            return None
-        found = searching.target(
-            Query(wanted), texts=lambda phrases: self._space.texts(model, phrases), image=_no_image
-        )
-        assert found is not None  # noqa: S101 - it has terms
-        scene, hubs = self._space.backdrop(model, index)
-        return Yardstick(found.vector, relevance.judge(found.vector, scene), hubs)
-
-    def _require_yardstick(self, asked: _Question, what: str) -> None:
-        if asked.yardstick is None:
-            raise QueryError(
-                f"{what} needs a phrase to find: relevance is judged for phrases, not for images "
-                "and feedback",
-                str(asked.query),
-                0,
-            )
-
-    def _answers(self, asked: _Question, copies: Copies | None) -> Ranking:
+    def _answers(self, asked: Question, copies: Copies | None) -> Ranking:
         assert asked.target is not None  # noqa: S101 - callers look
         return searching.answering(
             asked.index,
@@ -358,7 +255,7 @@ class Searching(Looking):
             is_strict=asked.is_strict,
         )
 
-    def _passing(self, asked: _Question, copies: Copies | None) -> Ids:
+    def _passing(self, asked: Question, copies: Copies | None) -> Ids:
         """Return the photos that pass the filters, in the order of their ids."""
         among = asked.index.ids if asked.among is None else asked.among
         return among if copies is None else among[searching.first_of_copies(among, copies)]
@@ -399,21 +296,6 @@ class Searching(Looking):
             named = ranking is not None and bool(ranking.named[position])
             hits.append(Hit(photo_id, path, score, judged, band, taken_at, named))
         return tuple(hits)
-
-
-def _words(query: Query, feedback: Sequence[int]) -> tuple[str, ...]:
-    """Return the words to look for in names: those of plain phrases.
-
-    Who adds, subtracts and weighs asks for a direction in the space, not for words.
-    """
-    terms = query.terms
-    if feedback or any(term.kind != "text" or term.weight != 1 for term in terms):
-        return ()
-    return tuple(words.telling([term.value for term in terms]))
-
-
-def _no_image(term: object) -> NDArray[np.float32]:
-    raise AssertionError(f"{term} is no phrase")
 
 
 def _same(known: int, copies: Copies | None) -> Ids:
