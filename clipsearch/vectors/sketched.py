@@ -1,9 +1,9 @@
 """Rows as sketches of a few bits a dimension and codes of a byte: for large libraries.
 
-A query looks at every sketch, at the codes of those that score well, and at the stored vectors of
-the best of these, so that cosines and their order are exact; only which photos are among the best
-is a matter of the sketches. Codes are mapped, not read, and compared with their checksums before
-they answer anything.
+A query looks at the sketches around most centres, at the codes of those that score well, and at
+the stored vectors of the best of these, so that cosines and their order are exact; only which
+photos are among the best is a matter of the sketches. Codes are mapped, not read, and compared
+with their checksums before they answer anything.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ codes, which is good to `slack` and never above that of an exact one. 2,000 take
 _SPARE = 64  # ranks of the codes looked at beyond those wanted
 _CLOSER = 4  # sketches looked at for each photo wanted, at least
 _FILTERED = 2  # times as many where photos are left out: the depth was learned with all
+_MOST = 0.9  # of the photos, with which what was learned with all still holds
+_PAGE = 256  # ranks, for which what was learned for the ten best still holds
 _FEW = 1024  # sketches that each share looks for alike
 _UNEVEN = 1.2  # how many more of the best one share may have than another
 _MANY = 16  # to one that a mask marks, rows of which it is faster to take the few than to scan all
@@ -158,9 +160,13 @@ class SketchedPart:
 
     def _promising(self, query: Cosines, asked: int, mask: Mask | None) -> tuple[Ids, Cosines]:
         """Return rows whose sketches score well, with the scores of their codes."""
-        deep = max(self._layout.head.depth, _CLOSER * asked)
-        if mask is not None:
+        head = self._layout.head
+        deep, probes = max(head.depth, _CLOSER * asked), head.probes
+        if mask is not None and np.count_nonzero(mask) < _MOST * len(mask):
             deep *= _FILTERED
+            probes = head.centres
+        elif asked > _PAGE:
+            probes = head.centres
         # Shares have every other row, and so about as many of the best.
         each = deep if deep < _FEW else int(_UNEVEN * deep / len(self._shares))
         # Not a product of BLAS, whose threads would wake up and then wait for more beside these.
@@ -169,8 +175,8 @@ class SketchedPart:
         def look(number: int) -> tuple[Ids, Cosines]:
             share = self._shares[number]
             mine = None if mask is None else mask[number :: len(self._shares)]
-            parameters = _parameters(share.nlist, mine)
-            _, found = share.search(turned, min(each, share.ntotal), params=parameters)
+            near = sketching.probing(probes, mine)
+            _, found = share.search(turned, min(each, share.ntotal), params=near)
             rows = np.sort(found[0][found[0] >= 0]) * len(self._shares) + number
             if not self._verified.all():
                 self._verify(np.unique(rows // BLOCK))
@@ -196,7 +202,7 @@ class SketchedPart:
             return rows[scores > above], scores[scores > above]
         self.verify()
         _, scores, rows = self._codes.range_search(
-            query[None], max(above, -3.0), params=_parameters(self._layout.head.blocks, mask)
+            query[None], max(above, -3.0), params=sketching.probing(self._layout.head.blocks, mask)
         )
         return rows, scores
 
@@ -210,16 +216,6 @@ class SketchedPart:
                 if checksum != self._layout.checksums[number]:
                     raise DamagedIndexError(f"{self._layout.path}: the index file is damaged")
                 self._verified[number] = True
-
-
-def _parameters(lists: int, mask: Mask | None):  # type: ignore[no-untyped-def] # no types
-    """Return how FAISS searches: all of its lists, and of their rows those that `mask` marks."""
-    import faiss
-
-    if mask is None:
-        return faiss.SearchParametersIVF(nprobe=lists)  # type: ignore[call-arg]
-    selector = faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))  # type: ignore[call-arg,arg-type]
-    return faiss.SearchParametersIVF(sel=selector, nprobe=lists)  # type: ignore[call-arg]
 
 
 def _alone() -> None:

@@ -1,8 +1,8 @@
 """The file of a large index: codes that are mapped, tables that are read and checked.
 
 magic, length and CRC-32 of the head, head (JSON), CRC-32 of the tables; room up to `_BEGIN`
-blocks, of `BLOCK` rows each: codes, a byte a dimension; rows as int64; both with room up to a
-multiple of 8 rows
+blocks, of `BLOCK` rows each: codes, a byte a dimension; rows as int64; room up to a multiple of 8
+rows, and behind them to one of 8 codes, so that all codes are rows of one table
 tables: ids, checksums of blocks, mean, ranges, centres, rotation, codebooks, the centre of each
 row, sketches
 """
@@ -24,7 +24,7 @@ from clipsearch.errors import LibraryError
 from clipsearch.vectors.files import octets, replacing
 from clipsearch.vectors.rows import Cosines, Ids
 
-MAGIC = b"clipsearch sketches 2\n"
+MAGIC = b"clipsearch sketches 3\n"
 BLOCK = 8192
 """Rows that are checked, and given to a thread, together."""
 _ALIGNED = 8
@@ -37,7 +37,8 @@ Codes = NDArray[np.uint8]
 class Head:
     """What is known of a large index.
 
-    `depth` is how many of the best sketches are looked at closer, so that the ten best photos are
+    `probes` is the number of centres, those nearest to a query, whose sketches are looked at, and
+    `depth` how many of the best of these are looked at closer, so that the ten best photos are
     among them. `slack` is how far the score of a code was from the cosine at most, in a sample of
     pairs and a quarter more; a photo far out of all that was learned from may exceed it. `learned`
     is the number of photos at that time.
@@ -47,6 +48,7 @@ class Head:
     dimensions: int
     kept: int
     centres: int
+    probes: int
     depth: int
     slack: float
     learned: int
@@ -83,7 +85,8 @@ class Layout:
     """A large index as it lies in memory and in the mapped file.
 
     `ids` (n,) ascending, `centres` (n,) the number of each one's centre, `sketches`
-    (n, sketch_bytes), `checksums` (blocks,), `data` the mapping.
+    (n, sketch_bytes), `checksums` (blocks,), `data` the mapping. Centres and sketches lie in the
+    mapping, and are gone with it.
     """
 
     path: Path
@@ -106,13 +109,9 @@ class Layout:
     def codes(self, rows: Ids) -> Codes:
         """Return the codes of rows, (m, dimensions)."""
         width = self.head.dimensions
-        view = np.lib.stride_tricks.as_strided(
-            self.data[_BEGIN:],
-            (self.head.blocks, BLOCK, width),
-            (_length(BLOCK, width), width, 1),
-            writeable=False,
-        )
-        found: Codes = view[rows // BLOCK, rows % BLOCK]
+        table = self.data[_BEGIN : _BEGIN + (len(self.data) - _BEGIN) // width * width]
+        between = _length(BLOCK, width) // width - BLOCK
+        found: Codes = table.reshape(-1, width).take(rows + rows // BLOCK * between, axis=0)
         return found
 
     def _size(self, number: int) -> int:
@@ -205,9 +204,10 @@ def read(path: Path, dimensions: int) -> Layout:
         raise LibraryError(f"{path}: the index file cannot be read") from error
     import faiss
 
-    ids, checksums, space, centres, sketches = _tables(head, tables)
     data = faiss.rev_swig_ptr(lists.ptr, known.st_size)
-    return Layout(path, head, ids, space, centres, sketches, checksums, lists, data)
+    *few, centres, sketches = _tables(head, data[-len(tables) :])
+    ids, checksums, *floats = (each.copy() for each in few)  # they may outlive the mapping
+    return Layout(path, head, ids, Space(*floats), centres, sketches, checksums, lists, data)
 
 
 def _mapped(path: Path, head: Head) -> Any:
@@ -227,14 +227,13 @@ def _mapped(path: Path, head: Head) -> Any:
     return lists
 
 
-def _tables(head: Head, data: bytes) -> tuple[Ids, NDArray[np.uint32], Space, Codes, Codes]:
-    found, at = [], 0
+def _tables(head: Head, data: Codes) -> Iterator[NDArray[Any]]:
+    at = 0
     for kind, shape in _kinds(head):
-        values = np.frombuffer(data, kind, int(np.prod(shape)), at).reshape(shape)
-        at += values.nbytes
-        found.append(values.astype(values.dtype.newbyteorder("="), copy=False))
-    ids, checksums, mean, ranges, centres, rotation, codebooks, homes, sketches = found
-    return ids, checksums, Space(mean, ranges, centres, rotation, codebooks), homes, sketches
+        size = int(np.prod(shape)) * np.dtype(kind).itemsize
+        values = data[at : at + size].view(kind).reshape(shape)
+        at += size
+        yield values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
 def _kinds(head: Head) -> tuple[tuple[str, tuple[int, ...]], ...]:
@@ -261,4 +260,5 @@ def _room(size: int) -> int:
 
 
 def _length(room: int, dimensions: int) -> int:
-    return room * (dimensions + 8)
+    """Return the bytes of a block with room for so many rows."""
+    return (room + _ALIGNED * -(-room // dimensions)) * dimensions

@@ -22,7 +22,7 @@ SAMPLE = 30_000
 RECALL = 0.995
 """The share of the ten best photos of held-out queries, of each kind, that the sketches keep."""
 
-_BEST = 10  # photos of a query that recall and depth are about: see `sketchfile.Head`
+_BEST = 10  # photos of a query that recall, probes and depth are about: see `sketchfile.Head`
 _SEED = 12
 _KEPT = 3 / 4  # of many dimensions, those in which photos differ most
 _ALL = 384  # dimensions that are kept in any case
@@ -31,6 +31,7 @@ _WORDS = 16  # of a codebook
 _CENTRES = 64  # that sketches are relative to
 _LONGEST = 2.0  # times its length that a residual may be sketched with
 _SPREAD = 0.15  # of their range, by which codes reach beyond the residuals of the sample
+_PROBED = 1 - (1 - RECALL) / 2  # the share of the same photos at the centres looked at
 _DEPTHS = (512, 8192)  # the fewest and the most sketches of a query that are looked at closer
 
 
@@ -100,9 +101,18 @@ def packed(space: Space, centres: Codes, sketches: Codes) -> Any:
         made.invlists.add_entries(number, len(rows), *pointers)
     made.ntotal = len(sketches)
     scanned: Any = faiss.IndexIVFPQFastScan(made)
-    scanned.nprobe = len(space.centres)
     scanned.referenced_objects = [coarse]  # not `made`, whose lists were copied
     return scanned
+
+
+def probing(lists: int, mask: Mask | None = None) -> Any:
+    """Return how FAISS searches: so many lists, and of their rows those that `mask` marks."""
+    import faiss
+
+    if mask is None:
+        return faiss.SearchParametersIVF(nprobe=lists)  # type: ignore[call-arg]
+    selector = faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))  # type: ignore[call-arg,arg-type]
+    return faiss.SearchParametersIVF(sel=selector, nprobe=lists)  # type: ignore[call-arg]
 
 
 def learn(sample: Cosines, pause: Callable[[], None]) -> Space:
@@ -217,12 +227,14 @@ def build(
             done += len(vectors)
         every = np.concatenate(centres), np.concatenate(sketches)
         sketches.clear()  # a tenth of a gigabyte a million
+        probes, depth = _reach(coder.space, *every, asked, homes, kinds)
         head = Head(
             count=done,
             dimensions=dimensions,
             kept=coder.space.rotation.shape[1],
             centres=len(coder.space.centres),
-            depth=_depth(coder.space, *every, asked, homes, kinds),
+            probes=probes,
+            depth=depth,
             slack=1.25 * slack + 1e-4,
             learned=done,
         )
@@ -274,28 +286,36 @@ def _quantizer(space: Space) -> Any:
     return made
 
 
-def _depth(
+def _reach(
     space: Space,
     centres: Codes,
     sketches: Codes,
     asked: Cosines,
     homes: Ids,
     kinds: list[Cosines],
-) -> int:
-    """Return the depth, see `Head`, for queries whose ten best rows are `homes`."""
+) -> tuple[int, int]:
+    """Return probes and depth, see `Head`, for queries whose ten best rows are `homes`."""
+    ends = np.cumsum([len(kind) for kind in kinds])[:-1]
+
+    def needed(ranks: Ids, share: float) -> int:
+        each = np.split(ranks, ends)
+        return 1 + int(max(np.quantile(kind, share, method="higher") for kind in each))
+
+    turned = rotated(asked, space.rotation)
+    order = np.argsort(-(turned @ rotated(space.centres, space.rotation).T), axis=1)
+    probes = needed(np.take_along_axis(np.argsort(order, axis=1), centres[homes], 1), _PROBED)
     most = min(_DEPTHS[1], len(sketches))
     if most <= _DEPTHS[0]:
-        return _DEPTHS[0]
-    _, rows = packed(space, centres, sketches).search(rotated(asked, space.rotation), most)
+        return probes, _DEPTHS[0]
+    near = probing(probes)
+    _, rows = packed(space, centres, sketches).search(turned, most, params=near)
     ranks = np.full(homes.shape, most)
     for query, found in enumerate(rows):
         order = np.argsort(found)
         at = np.minimum(np.searchsorted(found, homes[query], sorter=order), most - 1)
         there = found[order[at]] == homes[query]
         ranks[query, there] = order[at[there]]
-    ends = np.cumsum([len(kind) for kind in kinds])[:-1]
-    deep = max(np.quantile(each, RECALL, method="higher") for each in np.split(ranks, ends))
-    return int(np.clip(deep + 1, *_DEPTHS))
+    return probes, int(np.clip(needed(ranks, RECALL), *_DEPTHS))
 
 
 def _unit(rows: NDArray[np.floating]) -> Cosines:

@@ -26,6 +26,7 @@ from clipsearch.catalog import Catalog, archive, vectors
 from clipsearch.catalog.archive import Model
 from clipsearch.upkeep import EXACT, Upkeep
 from clipsearch.vectors import VectorIndex
+from clipsearch.vectors.sketched import SketchedPart
 from tests.benchmarks import big_library
 from tests.benchmarks.big_library import World, WorldEmbedder
 from tests.benchmarks.figures import Figure, show
@@ -122,6 +123,12 @@ def measure(
             Figure(f"{name}: the same, 95 % of queries", high(took), "ms"),
             Figure(f"{name}: {kind}s, recall@{BEST}", recall(found, right), "", 0.99, True),
         ]
+        if isinstance(index.base, SketchedPart):
+            least = reading(index.base)
+            figures += [
+                Figure(f"{name}: every sketch read once, in memory", least, "ms"),
+                Figure(f"{name}: nearest of a {kind} / that", middle(took) / least, "x"),
+            ]
         if kind == "text":
             ours = middle(took)
     if rclip is not None:
@@ -223,6 +230,12 @@ def best(catalog: Catalog, model: Model, queries: Vectors) -> list[set[int]]:
             top = np.argpartition(-here, BEST - 1, axis=1)[:, :BEST]
             scores, ids = np.take_along_axis(here, top, 1), np.take_along_axis(names, top, 1)
     return [set(row) for row in ids.tolist()]
+
+
+def reading(part: SketchedPart) -> float:
+    """Return the milliseconds that it takes to read as much memory as all sketches take."""
+    sketches = np.ones(part.layout.sketches.nbytes // 8, np.uint64)
+    return min(times(lambda _: sketches.max(), range(10)))
 
 
 def ids_of(found: list[tuple[int, float]]) -> set[int]:
