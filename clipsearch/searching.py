@@ -272,9 +272,10 @@ def judged(ranking: Ranking, index: VectorIndex, yardstick: Yardstick | None) ->
     if yardstick is None:
         return ranking
     ids, cosines = index.cosines(yardstick.vector, ranking.ids)
-    order = np.argsort(ids)
-    own = cosines[order[np.searchsorted(ids, ranking.ids, sorter=order)]]
-    return replace(ranking, relevance=yardstick.relevance(ranking.ids, own))
+    values = dict(zip(ids.tolist(), yardstick.relevance(ids, cosines).tolist(), strict=True))
+    # A photo that was dropped a moment ago has none; who looks for its path leaves it out.
+    own = [values.get(photo, 0.0) for photo in ranking.ids.tolist()]
+    return replace(ranking, relevance=np.array(own, np.float64))
 
 
 def fused(relevant: NDArray[np.bool_], named: NDArray[np.bool_]) -> Ids:

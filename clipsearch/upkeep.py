@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from clipsearch.catalog import Catalog, archive, texts, vectors
 from clipsearch.catalog.archive import Model
-from clipsearch.errors import LibraryError
+from clipsearch.errors import DamagedIndexError, LibraryError
 from clipsearch.records import OnProgress, Progress
 from clipsearch.vectors import VectorIndex, sketching
 from clipsearch.vectors.rows import Ids
@@ -35,12 +35,13 @@ SHARE, MOST = 1 / 8, 8192
 takes 0.6 ms, and to copy them, as each change does, 4 ms."""
 
 _KINDS = ("index", "sketches")  # of files: all vectors, or what stands for them
+_PATIENCE = 600.0  # seconds until a file that could not be written is tried again
 _LEAST = 64  # photos of a tail that is never worth a merge
 _ABANDONED = 3600.0  # seconds after which a half-written file belongs to nobody
 _READ = 4096  # vectors of a transaction: a long one would keep the write-ahead log from shrinking
 
 
-class _ClosedError(Exception):
+class _ClosedError(LibraryError):
     """The library was closed while sketches were learned."""
 
 
@@ -74,9 +75,11 @@ class Upkeep:
         self._catalog = catalog
         self._on_notice = on_notice
         self._at_once, self._exact = at_once, exact
-        self._lock = threading.Lock()  # of the two below, for moments
+        self._lock = threading.Lock()  # of the four below, for moments
         self._held: _Held | None = None
-        self._merging: threading.Thread | None = None
+        self._is_merging = False
+        self._merging: threading.Thread | None = None  # where one does it
+        self._patient_until = 0.0
         self._opening = threading.Lock()  # of reading and building: once for all who wait
         self._closed = threading.Event()
 
@@ -116,11 +119,12 @@ class Upkeep:
             if vectors.count(db, model.id) <= self._exact:
                 return
         on_progress(Progress("learn", 0))
-        self.index(model)
-        with self._lock:
-            merging = self._merging
-        if merging is not None:
-            merging.join()
+        for _ in range(2):  # once more where the file turns out to be damaged
+            self.index(model)
+            with self._lock:
+                merging = self._merging
+            if merging is not None:
+                merging.join()
 
     def _grown(self, model: Model) -> _Held | None:
         """Return what is held with all that was committed since, if that can be known."""
@@ -149,7 +153,11 @@ class Upkeep:
         """Read the newest index file that the log of changes reaches back to, or build one."""
         with self._catalog.read() as db:
             library, revision = archive.embedded(db)
-        for file, written in self._files(library, model):
+        tried: set[Path] = set()
+        # Another process may put a newer file in place of one that was listed.
+        while files := [each for each in self._files(library, model) if each[0] not in tried]:
+            file, written = files[0]
+            tried.add(file)
             if written > revision:
                 continue
             with self._catalog.read() as db:
@@ -194,14 +202,14 @@ class Upkeep:
             )
             held = _Held(library, model, revision, self._read(file, model))
         except OSError as error:
-            self._on_notice(f"{file}: the index cannot be kept ({error.strerror}); searches work")
+            self._excuse(file, error)
             return _Held(library, model, revision, self._built(model))
         self._settle(held)
         return held
 
     def _pause(self) -> None:
         if self._closed.is_set():
-            raise _ClosedError
+            raise _ClosedError("the library is closed")
 
     def _built(self, model: Model) -> VectorIndex:
         blocks = list(self._blocks(model))
@@ -219,6 +227,8 @@ class Upkeep:
             last = int(found[-1])
 
     def _is_due(self, index: VectorIndex) -> bool:
+        if time.monotonic() < self._patient_until:
+            return False
         if self._is_unlearned(index):
             return True
         return index.unmerged > max(_LEAST, min(len(index.base.ids) * SHARE, MOST))
@@ -233,14 +243,16 @@ class Upkeep:
     def _merge_later(self, held: _Held) -> None:
         """Merge, at once or in a thread, unless that is under way."""
         with self._lock:
-            if self._merging is not None or self._closed.is_set():
+            if self._is_merging or self._closed.is_set():
                 return
-            thread = threading.Thread(target=self._merge, args=[held], name="merge of the index")
-            self._merging = thread
-        if len(held.index) <= self._at_once:
+            self._is_merging = True
+            if is_long := len(held.index) > self._at_once:
+                self._merging = threading.Thread(
+                    target=self._merge, args=[held], name="merge of the index"
+                )
+                self._merging.start()
+        if not is_long:
             self._merge(held)
-        else:
-            thread.start()
 
     def _merge(self, held: _Held) -> None:
         try:
@@ -250,12 +262,19 @@ class Upkeep:
                     self._held = merged  # the next caller adds what has changed meanwhile
         except _ClosedError:
             return  # nobody asks any more
+        except DamagedIndexError:  # derived again from the truth by who asks next
+            with self._lock:
+                is_same = self._held is not None and self._held.index.base is held.index.base
+            if is_same:
+                self.forget()
+        except LibraryError as error:
+            self._on_notice(f"the index is not merged: {error}")
         finally:
             with self._lock:
-                self._merging = None
+                self._is_merging, self._merging = False, None
 
     def _merged(self, held: _Held) -> _Held:
-        if self._is_unlearned(held.index):
+        if self._is_unlearned(held.index) or held.index.is_outgrown:
             return self._sketched(held.model, held.library, held.revision)
         if held.index.is_exact:
             merged = _Held(held.library, held.model, held.revision, held.index.merged())
@@ -266,7 +285,7 @@ class Upkeep:
             held.index.save_sketched(file)
             merged = _Held(held.library, held.model, held.revision, self._read(file, held.model))
         except OSError as error:
-            self._on_notice(f"{file}: the index cannot be kept ({error.strerror}); searches work")
+            self._excuse(file, error)
             return held
         self._settle(merged)
         return merged
@@ -291,9 +310,14 @@ class Upkeep:
         try:
             held.index.save(file)
         except OSError as error:
-            self._on_notice(f"{file}: the index cannot be kept ({error.strerror}); searches work")
+            self._excuse(file, error)
             return
         self._settle(held)
+
+    def _excuse(self, file: Path, error: OSError) -> None:
+        """Say that a file cannot be written, and do not try it again at every search."""
+        self._on_notice(f"{file}: the index cannot be kept ({error.strerror}); searches work")
+        self._patient_until = time.monotonic() + _PATIENCE
 
     def _settle(self, held: _Held) -> None:
         """Let go of what a file that was just written makes useless."""
@@ -308,6 +332,7 @@ class Upkeep:
         """Remove the files that `held` makes useless, and those that nobody finished."""
         with self._catalog.read() as db:
             models = {model.id for model, _ in archive.models(db)}
+        own = "sketches" if isinstance(held.index.base, SketchedPart) else "index"
         for file in self._folder.glob("*-*-*.*"):
             library, model_id, rest = file.name.split("-", 2)
             revision, _, kind = rest.partition(".")
@@ -318,7 +343,8 @@ class Upkeep:
             elif library != held.library[:12] or int(model_id) not in models:
                 is_useless = True
             else:
-                is_useless = int(model_id) == held.model.id and int(revision) < held.revision
+                age = int(revision), kind == own  # of one revision, what was just written
+                is_useless = int(model_id) == held.model.id and age < (held.revision, True)
             if is_useless:
                 file.unlink(missing_ok=True)
 
@@ -329,7 +355,7 @@ class Upkeep:
             for file in self._folder.glob(f"{library[:12]}-{model.id}-*.*")
             if file.suffix[1:] in _KINDS and (revision := file.stem.rsplit("-", 1)[1]).isdecimal()
         ]
-        return sorted(found, key=lambda each: -each[1])
+        return sorted(found, key=lambda each: (each[1], each[0].suffix), reverse=True)
 
     def _name(self, library: str, model_id: int, revision: int, kind: str) -> Path:
         return self._folder / f"{library[:12]}-{model_id}-{revision}.{kind}"

@@ -172,11 +172,12 @@ class Searching(Asking):
             place = photos.places_of(db, [photo_id]).get(photo_id)
             vector = vectors.get(db, photo_id, asked.model.id)
             # Another process may have dropped the photo meanwhile, or added it since the index.
+            gone = PhotoNotFoundError(
+                f"photo {photo_id} has no vector of {asked.model.name} (any more); "
+                "run `clipsearch index`"
+            )
             if place is None or vector is None or photo_id not in asked.index:
-                raise PhotoNotFoundError(
-                    f"photo {photo_id} has no vector of {asked.model.name} (any more); "
-                    "run `clipsearch index`"
-                )
+                raise gone
             matches = tuple(
                 FilterMatch(
                     str(each),
@@ -191,6 +192,8 @@ class Searching(Asking):
         evidence: tuple[Evidence, ...] = ()
         if (yardstick := asked.yardstick) is not None:
             ids, cosines = asked.index.cosines(yardstick.vector, [photo_id])
+            if not len(ids):
+                raise gone
             judged = float(yardstick.relevance(ids, cosines)[0])
             parts = relevance.explain(
                 yardstick.judge, float(cosines[0]), float(yardstick.hubs.of(ids)[0])

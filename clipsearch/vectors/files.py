@@ -64,7 +64,9 @@ def load_flat(path: Path, dimensions: int) -> tuple[Ids, NDArray[np.float16]]:
     damaged = LibraryError(f"{path}: the index file is damaged")
     start = len(_FLAT) + 4
     checksum = int.from_bytes(data[len(_FLAT) : start], "little")
-    if not data.startswith(_FLAT) or zlib.crc32(memoryview(data)[start:]) != checksum:
+    if not data.startswith(_FLAT) or len(data) < start + 16:
+        raise damaged
+    if zlib.crc32(memoryview(data)[start:]) != checksum:
         raise damaged
     count, width = np.frombuffer(data, "<i8", 2, start).tolist()
     if width != dimensions or len(data) != start + 16 + count * (8 + 2 * width):

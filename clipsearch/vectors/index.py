@@ -25,6 +25,10 @@ from clipsearch.vectors.rows import (
 )
 from clipsearch.vectors.sketched import Fetch, SketchedPart
 
+STRANGE, FEW = 1.3, 64
+"""Times as far from what they stand for as in the sample that they were learned from, that the
+sketches of a tail may be; and photos of a tail that is too short to tell."""
+
 
 class VectorIndex:
     """Search over unit vectors, held as float16; it never changes.
@@ -119,6 +123,15 @@ class VectorIndex:
         """How far the cosines of `near` may be from the exact ones."""
         return self.base.slack
 
+    @property
+    def is_outgrown(self) -> bool:
+        """Tell whether the tail holds photos of a kind that sketches were not made for."""
+        if self.tail is None or len(self.tail.ids) < FEW or not isinstance(self.base, SketchedPart):
+            return False
+        layout = self.base.layout
+        found = sketching.Coder(layout.space).error(self.tail.vectors.astype(np.float32))
+        return found > STRANGE * layout.head.error
+
     def sample(self, count: int) -> NDArray[np.float32]:
         """Return the vectors of `count` photos or fewer, spread evenly, (m, dimensions).
 
@@ -141,7 +154,9 @@ class VectorIndex:
         """Return (id, cosine) from rank `offset` on, at most `k`, best first, ties by id.
 
         `query` is (dimensions,) of unit length. With `among`, only those ids take part, and
-        ids that the index does not hold are passed over; those of `without` never do.
+        ids that the index does not hold are passed over; those of `without` never do. Of a large
+        index, more is looked at for ranks beyond 128, and again beyond 2,000: there a photo that
+        was overlooked may come in between.
 
         Raises: ValueError for a query of other dimensions or one that is not finite.
         """

@@ -1,9 +1,9 @@
 """Rows as sketches of a few bits a dimension and codes of a byte: for large libraries.
 
-A query looks at the sketches around most centres, at the codes of those that score well, and at
-the stored vectors of the best of these, so that cosines and their order are exact; only which
-photos are among the best is a matter of the sketches. Codes are mapped, not read, and compared
-with their checksums before they answer anything.
+A query looks at every sketch, at the codes of those that score well, and at the stored vectors of
+the best of these, so that cosines and their order are exact; only which photos are among the best
+is a matter of the sketches. Codes are mapped, not read, and compared with their checksums before
+they answer anything.
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ HEAD = 2000
 """Rows of one answer that are scored from the stored vectors; later ones keep the score of their
 codes, which is good to `slack` and never above that of an exact one. 2,000 take 15 ms."""
 
-_SPARE = 64  # ranks of the codes looked at beyond those wanted
-_CLOSER = 4  # sketches looked at for each photo wanted, at least
+PAGE = 128
+"""Ranks for which as many sketches are looked at closer as was learned for the ten best."""
+
+_DEEP = 6 * HEAD  # sketches that are looked at closer for later ranks
 _FILTERED = 2  # times as many where photos are left out: the depth was learned with all
 _MOST = 0.9  # of the photos, with which what was learned with all still holds
-_PAGE = 256  # ranks, for which what was learned for the ten best still holds
 _FEW = 1024  # sketches that each share looks for alike
 _UNEVEN = 1.2  # how many more of the best one share may have than another
 _MANY = 16  # to one that a mask marks, rows of which it is faster to take the few than to scan all
@@ -99,19 +100,17 @@ class SketchedPart:
         return self._fetch(ids)[1].astype(np.float32)
 
     def best(self, query: Cosines, wanted: int, mask: Mask | None) -> tuple[Ids, Cosines]:
-        count = len(self._ids) if mask is None else int(np.count_nonzero(mask))
-        wanted = min(wanted, count)
-        asked = min(wanted + wanted // 2 + _SPARE, count)
-        if mask is not None and count <= asked:
-            return self._scored(query, np.flatnonzero(mask))
+        if (few := self._few(mask)) is not None:
+            return self._scored(query, few)
         if wanted > HEAD:
             return self.above(query, LOWEST, mask)
-        rows, scores = self._promising(query, asked, mask)
+        # No more depends on what is wanted: the best 20 are those that come first of the best 50.
+        rows, scores = self._promising(query, mask, is_deep=wanted > PAGE)
         return self._scored(query, rows[scores >= _kth(scores, wanted) - self.slack])
 
     def above(self, query: Cosines, lowest: float, mask: Mask | None) -> tuple[Ids, Cosines]:
-        if mask is not None and np.count_nonzero(mask) <= HEAD:
-            ids, scores = self._scored(query, np.flatnonzero(mask))
+        if (few := self._few(mask)) is not None:
+            ids, scores = self._scored(query, few)
         else:
             rows, rough = self._scan(query, lowest - self.slack, mask)
             if len(rows) <= HEAD:
@@ -127,15 +126,17 @@ class SketchedPart:
         return ids[keep], scores[keep]
 
     def near(self, query: Cosines, lowest: float, mask: Mask | None) -> tuple[Ids, Cosines]:
-        if mask is not None and np.count_nonzero(mask) <= HEAD:
+        if self._few(mask) is not None:
             return self.above(query, lowest, mask)
         rows, scores = self._scan(query, lowest - self.slack, mask)
         return self._ids[rows], scores
 
     def rough(self, query: Cosines) -> Cosines:
         """Return the score of every row by its code, (n,)."""
-        rows, scores = self._scan(query, -np.inf, None)
         result = np.empty(len(self._ids), np.float32)
+        if not len(result):
+            return result
+        rows, scores = self._scan(query, -np.inf, None)
         result[rows] = scores
         return result
 
@@ -153,20 +154,24 @@ class SketchedPart:
         """
         self._verify(np.array([number]))
 
+    def _few(self, mask: Mask | None) -> Ids | None:
+        """Return the rows that take part, where all can be scored from the stored vectors."""
+        if mask is None:
+            return np.arange(len(self._ids)) if len(self._ids) <= HEAD else None
+        return np.flatnonzero(mask) if np.count_nonzero(mask) <= HEAD else None
+
     def _scored(self, query: Cosines, rows: Ids) -> tuple[Ids, Cosines]:
         """Return ids and cosines from the stored vectors, without photos that are gone by now."""
         ids, vectors = self._fetch(np.sort(self._ids[rows]))
         return ids, exact(vectors, query)
 
-    def _promising(self, query: Cosines, asked: int, mask: Mask | None) -> tuple[Ids, Cosines]:
+    def _promising(
+        self, query: Cosines, mask: Mask | None, *, is_deep: bool = False
+    ) -> tuple[Ids, Cosines]:
         """Return rows whose sketches score well, with the scores of their codes."""
         head = self._layout.head
-        deep, probes = max(head.depth, _CLOSER * asked), head.probes
-        if mask is not None and np.count_nonzero(mask) < _MOST * len(mask):
-            deep *= _FILTERED
-            probes = head.centres
-        elif asked > _PAGE:
-            probes = head.centres
+        is_filtered = mask is not None and np.count_nonzero(mask) < _MOST * len(mask)
+        deep = (_DEEP if is_deep else head.depth) * (_FILTERED if is_filtered else 1)
         # Shares have every other row, and so about as many of the best.
         each = deep if deep < _FEW else int(_UNEVEN * deep / len(self._shares))
         # Not a product of BLAS, whose threads would wake up and then wait for more beside these.
@@ -175,7 +180,7 @@ class SketchedPart:
         def look(number: int) -> tuple[Ids, Cosines]:
             share = self._shares[number]
             mine = None if mask is None else mask[number :: len(self._shares)]
-            near = sketching.probing(probes, mine)
+            near = sketching.probing(head.centres, mine)
             _, found = share.search(turned, min(each, share.ntotal), params=near)
             rows = np.sort(found[0][found[0] >= 0]) * len(self._shares) + number
             if not self._verified.all():

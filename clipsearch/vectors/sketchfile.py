@@ -10,6 +10,7 @@ row, sketches
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,19 +38,19 @@ Codes = NDArray[np.uint8]
 class Head:
     """What is known of a large index.
 
-    `probes` is the number of centres, those nearest to a query, whose sketches are looked at, and
-    `depth` how many of the best of these are looked at closer, so that the ten best photos are
-    among them. `slack` is how far the score of a code was from the cosine at most, in a sample of
-    pairs and a quarter more; a photo far out of all that was learned from may exceed it. `learned`
-    is the number of photos at that time.
+    `depth` is how many of the best sketches are looked at closer, so that the ten best photos are
+    among them. `error` is the mean square of how far sketches were from what they stand for, in
+    the sample that they were learned from. `slack` is how far the score of a code was from the
+    cosine at most, in a sample of pairs and a quarter more; a photo far out of all that was
+    learned from may exceed it. `learned` is the number of photos at that time.
     """
 
     count: int
     dimensions: int
     kept: int
     centres: int
-    probes: int
     depth: int
+    error: float
     slack: float
     learned: int
 
@@ -85,8 +86,8 @@ class Layout:
     """A large index as it lies in memory and in the mapped file.
 
     `ids` (n,) ascending, `centres` (n,) the number of each one's centre, `sketches`
-    (n, sketch_bytes), `checksums` (blocks,), `data` the mapping. Centres and sketches lie in the
-    mapping, and are gone with it.
+    (n, sketch_bytes), `checksums` (blocks,), `data` the mapping. All but codes were read and
+    compared with their checksum: what lies in the mapping may be damaged at any time.
     """
 
     path: Path
@@ -177,11 +178,13 @@ def read(path: Path, dimensions: int) -> Layout:
     damaged = LibraryError(f"{path}: the index file is damaged")
     try:
         with path.open("rb") as file:
-            known = path.stat()
+            known = os.fstat(file.fileno())
             start = file.read(len(MAGIC) + 8)
-            length, checksum = np.frombuffer(start[len(MAGIC) :].ljust(8, b"\0"), "<u4").tolist()
+            if not start.startswith(MAGIC) or len(start) < len(MAGIC) + 8:
+                raise damaged
+            length, checksum = np.frombuffer(start, "<u4", 2, len(MAGIC)).tolist()
             text = file.read(min(length, _BEGIN))
-            if not start.startswith(MAGIC) or zlib.crc32(text) != checksum:
+            if zlib.crc32(text) != checksum:
                 raise damaged
             head = Head(**json.loads(text))
             if head.dimensions != dimensions:
@@ -205,8 +208,7 @@ def read(path: Path, dimensions: int) -> Layout:
     import faiss
 
     data = faiss.rev_swig_ptr(lists.ptr, known.st_size)
-    *few, centres, sketches = _tables(head, data[-len(tables) :])
-    ids, checksums, *floats = (each.copy() for each in few)  # they may outlive the mapping
+    ids, checksums, *floats, centres, sketches = _tables(head, tables)
     return Layout(path, head, ids, Space(*floats), centres, sketches, checksums, lists, data)
 
 
@@ -227,12 +229,11 @@ def _mapped(path: Path, head: Head) -> Any:
     return lists
 
 
-def _tables(head: Head, data: Codes) -> Iterator[NDArray[Any]]:
+def _tables(head: Head, data: bytes) -> Iterator[NDArray[Any]]:
     at = 0
     for kind, shape in _kinds(head):
-        size = int(np.prod(shape)) * np.dtype(kind).itemsize
-        values = data[at : at + size].view(kind).reshape(shape)
-        at += size
+        values = np.frombuffer(data, kind, int(np.prod(shape)), at).reshape(shape)
+        at += values.nbytes
         yield values.astype(values.dtype.newbyteorder("="), copy=False)
 
 

@@ -22,7 +22,7 @@ SAMPLE = 30_000
 RECALL = 0.995
 """The share of the ten best photos of held-out queries, of each kind, that the sketches keep."""
 
-_BEST = 10  # photos of a query that recall, probes and depth are about: see `sketchfile.Head`
+_BEST = 10  # photos of a query that recall and depth are about: see `sketchfile.Head`
 _SEED = 12
 _KEPT = 3 / 4  # of many dimensions, those in which photos differ most
 _ALL = 384  # dimensions that are kept in any case
@@ -31,8 +31,7 @@ _WORDS = 16  # of a codebook
 _CENTRES = 64  # that sketches are relative to
 _LONGEST = 2.0  # times its length that a residual may be sketched with
 _SPREAD = 0.15  # of their range, by which codes reach beyond the residuals of the sample
-_PROBED = 1 - (1 - RECALL) / 2  # the share of the same photos at the centres looked at
-_DEPTHS = (512, 8192)  # the fewest and the most sketches of a query that are looked at closer
+_DEPTHS = (1024, 8192)  # the fewest and the most sketches of a query that are looked at closer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +57,15 @@ class Coder:
         longer = np.einsum("ij,ij->i", residuals, residuals) / np.maximum(along, 1e-6)
         turned *= np.clip(longer, 1, _LONGEST)[:, None].astype(np.float32)
         return centres, np.asarray(quantizer.compute_codes(turned), np.uint8)
+
+    def error(self, vectors: Cosines) -> float:
+        """Return the mean square of how far sketches are from what they stand for."""
+        residuals = vectors - self.space.centres[nearest(self.space.centres, vectors)]
+        turned = rotated(residuals, self.space.rotation)
+        quantizer = _quantizer(self.space)
+        kept = turned - quantizer.decode(quantizer.compute_codes(turned))
+        squares = [np.square(each).sum(dtype=np.float64) for each in (residuals, turned, kept)]
+        return float(squares[0] - squares[1] + squares[2]) / max(1, len(vectors))
 
     def decoded(self, codes: Codes) -> Cosines:
         """Return the vectors (m, dimensions) that codes stand for."""
@@ -227,14 +235,13 @@ def build(
             done += len(vectors)
         every = np.concatenate(centres), np.concatenate(sketches)
         sketches.clear()  # a tenth of a gigabyte a million
-        probes, depth = _reach(coder.space, *every, asked, homes, kinds)
         head = Head(
             count=done,
             dimensions=dimensions,
             kept=coder.space.rotation.shape[1],
             centres=len(coder.space.centres),
-            probes=probes,
-            depth=depth,
+            depth=_depth(coder.space, *every, asked, homes, kinds),
+            error=coder.error(sample),
             slack=1.25 * slack + 1e-4,
             learned=done,
         )
@@ -286,36 +293,30 @@ def _quantizer(space: Space) -> Any:
     return made
 
 
-def _reach(
+def _depth(
     space: Space,
     centres: Codes,
     sketches: Codes,
     asked: Cosines,
     homes: Ids,
     kinds: list[Cosines],
-) -> tuple[int, int]:
-    """Return probes and depth, see `Head`, for queries whose ten best rows are `homes`."""
-    ends = np.cumsum([len(kind) for kind in kinds])[:-1]
-
-    def needed(ranks: Ids, share: float) -> int:
-        each = np.split(ranks, ends)
-        return 1 + int(max(np.quantile(kind, share, method="higher") for kind in each))
-
-    turned = rotated(asked, space.rotation)
-    order = np.argsort(-(turned @ rotated(space.centres, space.rotation).T), axis=1)
-    probes = needed(np.take_along_axis(np.argsort(order, axis=1), centres[homes], 1), _PROBED)
+) -> int:
+    """Return the depth, see `Head`, for queries whose ten best rows are `homes`."""
     most = min(_DEPTHS[1], len(sketches))
     if most <= _DEPTHS[0]:
-        return probes, _DEPTHS[0]
-    near = probing(probes)
-    _, rows = packed(space, centres, sketches).search(turned, most, params=near)
+        return _DEPTHS[0]
+    scanned = packed(space, centres, sketches)
+    near = probing(len(space.centres))
+    _, rows = scanned.search(rotated(asked, space.rotation), most, params=near)
     ranks = np.full(homes.shape, most)
     for query, found in enumerate(rows):
         order = np.argsort(found)
         at = np.minimum(np.searchsorted(found, homes[query], sorter=order), most - 1)
         there = found[order[at]] == homes[query]
         ranks[query, there] = order[at[there]]
-    return probes, int(np.clip(needed(ranks, RECALL), *_DEPTHS))
+    ends = np.cumsum([len(kind) for kind in kinds])[:-1]
+    deep = max(np.quantile(each, RECALL, method="higher") for each in np.split(ranks, ends))
+    return int(np.clip(deep + 1, *_DEPTHS))
 
 
 def _unit(rows: NDArray[np.floating]) -> Cosines:
