@@ -152,6 +152,16 @@ def test_a_folder_is_not_replaced_by_a_file(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("begin", [b"SQLite format 3\0", b"\0\0\0\x18ftypmp42", b"II*\0"])
+def test_what_is_no_text_is_not_written_over(tmp_path: Path, begin: bytes) -> None:
+    target = tmp_path / "catalog.db"
+    target.write_bytes(begin)
+    with pytest.raises(ExportError, match="written over"), replacing(target):
+        pass
+    assert target.read_bytes() == begin
+    assert [path.name for path in tmp_path.iterdir()] == ["catalog.db"]
+
+
 def test_the_contact_sheet_shows_what_is_known() -> None:
     page = as_page(
         photo(1, "/p/a.jpg", "animal/dog", alt_text="A dog & a ball", caption_score=0.31), photo(2)

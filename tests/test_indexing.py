@@ -440,6 +440,9 @@ def test_a_second_indexer_says_so(library: Library, photos: Path, paint: Paint) 
 def test_wrong_roots_are_named(library: Library, tmp_path: Path) -> None:
     with pytest.raises(LibraryError, match="no such folder"):
         library.index(tmp_path / "nowhere")
+    (tmp_path / "one.jpg").touch()
+    with pytest.raises(LibraryError, match="this is no folder"):
+        library.index(tmp_path / "one.jpg")
     with pytest.raises(LibraryError, match="is empty"):
         library.index()
 

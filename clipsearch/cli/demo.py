@@ -91,7 +91,7 @@ def demo(ctx: click.Context, /, folder: Path, **options: Any) -> None:
             print_line(f"A search leaves out what is less likely than {WEAK:.0%}.")
         _show_tags(library, options["quiet"])
         print_line("")
-        print_line(f"your turn:  clipsearch search --library {library.folder} a statue of a lion")
+        print_line(f"your turn:  clipsearch search --library {library.folder} a camera on a tripod")
         print_line("your own:   clipsearch index ~/Pictures")
         print_line(f"clean up:   delete the folder {folder}")
 

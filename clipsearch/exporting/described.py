@@ -46,7 +46,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[TextIO]:
     as they are. A link at `path` stays one; the file that it leads to is replaced.
 
     Raises:
-        ExportError: the file cannot be written, or a picture or no file at all is there.
+        ExportError: the file cannot be written, or a picture, no text or no file at all is there.
     """
     target = Path(os.path.realpath(path))
     # Of one name each time, so that a kill leaves one such file at most, and the next run it.
@@ -97,6 +97,9 @@ def _mode(target: Path) -> int | None:
     if not stat.S_ISREG(mode):
         raise ExportError(f"{target}: there is something that is no file; choose another name")
     with target.open("rb") as file:
-        if sniff(file.read(PREFIX_LENGTH), ""):
-            raise ExportError(f"{target}: this is a picture, which is never written over")
+        begin = file.read(PREFIX_LENGTH)
+    if sniff(begin, ""):
+        raise ExportError(f"{target}: this is a picture, which is never written over")
+    if b"\0" in begin:  # a raw photo, a film, the catalogue
+        raise ExportError(f"{target}: this is no text, and is not written over; delete it first")
     return stat.S_IMODE(mode)

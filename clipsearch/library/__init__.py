@@ -105,7 +105,8 @@ class Library(Describing):
         paths = [resolved(root) for root in wanted]
         for path in paths:
             if not Path(path).is_dir():
-                raise LibraryError(f"{path}: no such folder; name a folder of photos")
+                what = "this is no folder" if Path(path).exists() else "no such folder"
+                raise LibraryError(f"{path}: {what}; name a folder of photos")
         with self._catalog.write() as db:
             if not paths:
                 known = archive.roots(db)

@@ -329,6 +329,31 @@ def test_an_error_points_at_the_place(new_page: NewPage, watch: Watch) -> None:
     assert page.locator("#query-caret").is_hidden()
 
 
+@pytest.mark.parametrize("way", ["Enter", "Try again"])
+def test_a_search_that_failed_is_tried_again(new_page: NewPage, watch: Watch, way: str) -> None:
+    watch.refusals = True
+    page = new_page()
+    settled(page)
+    page.route("**/api/search?*", lambda route: route.abort())
+    search(page, "red")
+    page.get_by_text("The search failed").wait_for()
+    page.unroute("**/api/search?*")
+    if way == "Enter":
+        page.locator("#query").press("Enter")
+    else:
+        page.get_by_role("button", name=way).click()
+    settled(page)
+    assert page.get_by_text("The search failed").count() == 0
+
+
+def test_the_key_that_leads_to_the_search_is_no_part_of_it(new_page: NewPage) -> None:
+    page = new_page()
+    settled(page)
+    page.locator("#query").press("/")
+    page.keyboard.type("red/blue")
+    assert page.locator("#query").input_value() == "red/blue"
+
+
 def test_filters_that_nothing_passes_can_be_left_out(new_page: NewPage) -> None:
     page = new_page("/?q=red camera:brush -camera:painter")
     page.get_by_role("heading", name="No photo passes these filters").wait_for()
@@ -360,6 +385,7 @@ def test_thumbs_refine_and_similar_adds_a_term(new_page: NewPage, site: Site) ->
     until(page, f"document.querySelector('.tile').dataset.id == {expected[0].id}")
     shown = page.evaluate("[...document.querySelectorAll('.tile')].map(e => Number(e.dataset.id))")
     assert shown[:10] == [hit.id for hit in expected]
+    assert focused(page) == 0, "the next photo can be judged at once"
     page.get_by_role("button", name="Forget: less like this").click()
     until(page, f"document.querySelector('.tile').dataset.id == {disliked}")
     page.locator(".tile-photo").first.focus()

@@ -42,6 +42,8 @@ export function start({ onDown, onEdit }) {
     if (event.key === "ArrowDown" && !completer.isOpen()) {
       event.preventDefault();
       onDown();
+    } else if (event.key === "/" && !input.value) {
+      event.preventDefault(); // the key that leads here; no search begins with it
     } else if (event.key === "Escape") {
       input.blur();
     }
@@ -106,7 +108,10 @@ export function narrowed(filter) {
 
 function submit() {
   const { picture, q = "" } = router.state();
-  if (input.value.trim() === q.trim() && !router.state().view) return;
+  if (input.value.trim() === q.trim() && !router.state().view) {
+    router.tell(); // a search that failed is tried again
+    return;
+  }
   ask(input.value, { picture });
 }
 

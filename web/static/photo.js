@@ -191,7 +191,9 @@ async function load(id) {
 function showImage(photo) {
   const { image } = view;
   const { width, height } = photo.facts;
-  const large = photo.there && photo.inline ? originalUrl(photo.id) : thumbnailUrl(photo.id, 1440);
+  // The largest that can be had: of a file that is away, what the wall has shown.
+  const sources = [1440, 720, 360].map((size) => thumbnailUrl(photo.id, size));
+  if (photo.there && photo.inline) sources.unshift(originalUrl(photo.id));
   image.width = width;
   image.height = height;
   image.parentElement.style.setProperty("--ratio", String(width / height));
@@ -200,10 +202,11 @@ function showImage(photo) {
     image.style.backgroundImage = "";
   };
   image.onerror = () => {
-    image.onerror = () => image.classList.add("photo-missing");
-    image.src = thumbnailUrl(photo.id, 1440);
+    const next = sources.shift();
+    if (next) image.src = next;
+    else image.classList.add("photo-missing");
   };
-  image.src = large;
+  image.src = sources.shift();
 }
 
 /** Return the place of the photo among the results of the Search view, or -1. */

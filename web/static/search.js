@@ -135,6 +135,7 @@ export function show(state, { pop = false } = {}) {
     current.state = state;
     return;
   }
+  const place = document.activeElement?.closest(".tile")?.dataset.index;
   if (current) keep(current);
   current?.cancel();
   box.setText(state.q ?? "");
@@ -156,7 +157,7 @@ export function show(state, { pop = false } = {}) {
     restore(current, before.scroll);
   } else {
     setCurrent(new Results(state));
-    search(current);
+    search(current, place);
   }
 }
 
@@ -190,7 +191,8 @@ async function restore(results, scroll) {
   scrollTo(0, scroll);
 }
 
-async function search(results) {
+/** Show the first answers; the focus stays at the `place` that it had in the wall, if it had. */
+async function search(results, place) {
   parts.results.classList.add("waiting");
   try {
     const [items, about] = await Promise.all([
@@ -203,6 +205,8 @@ async function search(results) {
     scrollTo(0, 0);
     wall.reset(items);
     finish();
+    if (place !== undefined && items.length && document.activeElement === document.body)
+      wall.focus(Math.min(Number(place), items.length - 1));
   } catch (error) {
     if (results !== current || error.name === "AbortError") return;
     if (!(error instanceof ApiError)) throw error;
@@ -219,6 +223,7 @@ async function search(results) {
         trouble(
           error.status === 400 ? "This search cannot be read" : "The search failed",
           error.message,
+          error.status === 400 ? null : () => router.tell(),
         ),
     );
     if (!begin) announce(error.message);

@@ -143,13 +143,14 @@ export function empty({ state, answer }) {
   );
 }
 
-export function trouble(title, sentence) {
+export function trouble(title, sentence, onRetry = null) {
   const text = sentence.charAt(0).toUpperCase() + sentence.slice(1);
   return h(
     "div",
     { class: "empty", role: "alert" },
     h("h2", {}, title),
     h("p", {}, /[.!?]$/.test(text) ? text : `${text}.`),
+    onRetry && button("Try again", { kind: "primary", onClick: onRetry }),
   );
 }
 
