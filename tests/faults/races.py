@@ -219,16 +219,18 @@ def kill_decoders(stage: Stage) -> None:
         restore()
         with acting(place.folder, *words, slow=3 * SLOW) as actor:
             killed = 0
-            deadline = time.monotonic() + stage.random.uniform(0.2, 1.5)
+            wait, begun = stage.random.uniform(0, 0.05), None
             while actor.process.poll() is None and killed < 2:
                 children = actor.children()
-                if children and time.monotonic() > deadline:
+                if children and begun is None:
+                    begun = time.monotonic()  # from when on there is somebody to kill
+                if children and begun is not None and time.monotonic() > begun + wait:
                     try:
                         os.kill(stage.random.choice(children), signal.SIGKILL)
                     except ProcessLookupError:
                         continue
                     killed += 1
-                time.sleep(0.05)
+                time.sleep(0.02)
             finished = actor.finish()
             stage.left_behind(actor, when=f"decoders killed, {number}")
         stage.record.injected += killed
