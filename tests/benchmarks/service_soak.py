@@ -181,6 +181,8 @@ def _judged(
     if seconds >= 300 and slope > SLOPE:
         failures.append(f"memory grows by {slope:.2f} MiB a minute")
     usual = {name: max(held[name] for _, held in settled[:10]) for name in last}
+    # Decoders are started when they are needed, up to this many.
+    usual["processes"] = max(usual["processes"], (os.cpu_count() or 2) + 2.0)
     for name in ("files", "threads", "processes"):
         if last[name] > usual[name]:
             failures.append(f"{last[name]:g} {name} at the end, {usual[name]:g} at first")
