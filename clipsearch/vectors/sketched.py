@@ -169,9 +169,8 @@ class SketchedPart:
         self, query: Cosines, mask: Mask | None, *, is_deep: bool = False
     ) -> tuple[Ids, Cosines]:
         """Return rows whose sketches score well, with the scores of their codes."""
-        head = self._layout.head
         is_filtered = mask is not None and np.count_nonzero(mask) < _MOST * len(mask)
-        deep = (_DEEP if is_deep else head.depth) * (_FILTERED if is_filtered else 1)
+        deep = (_DEEP if is_deep else self._layout.head.depth) * (_FILTERED if is_filtered else 1)
         # Shares have every other row, and so about as many of the best.
         each = deep if deep < _FEW else int(_UNEVEN * deep / len(self._shares))
         # Not a product of BLAS, whose threads would wake up and then wait for more beside these.
@@ -180,7 +179,7 @@ class SketchedPart:
         def look(number: int) -> tuple[Ids, Cosines]:
             share = self._shares[number]
             mine = None if mask is None else mask[number :: len(self._shares)]
-            near = sketching.probing(head.centres, mine)
+            near = _probing(share.nlist, mine)
             _, found = share.search(turned, min(each, share.ntotal), params=near)
             rows = np.sort(found[0][found[0] >= 0]) * len(self._shares) + number
             if not self._verified.all():
@@ -207,7 +206,7 @@ class SketchedPart:
             return rows[scores > above], scores[scores > above]
         self.verify()
         _, scores, rows = self._codes.range_search(
-            query[None], max(above, -3.0), params=sketching.probing(self._layout.head.blocks, mask)
+            query[None], max(above, -3.0), params=_probing(self._layout.head.blocks, mask)
         )
         return rows, scores
 
@@ -221,6 +220,16 @@ class SketchedPart:
                 if checksum != self._layout.checksums[number]:
                     raise DamagedIndexError(f"{self._layout.path}: the index file is damaged")
                 self._verified[number] = True
+
+
+def _probing(lists: int, mask: Mask | None) -> Any:
+    """Return how FAISS searches: so many lists, and of their rows those that `mask` marks."""
+    import faiss
+
+    if mask is None:
+        return faiss.SearchParametersIVF(nprobe=lists)  # type: ignore[call-arg]
+    selector = faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))  # type: ignore[call-arg,arg-type]
+    return faiss.SearchParametersIVF(sel=selector, nprobe=lists)  # type: ignore[call-arg]
 
 
 def _alone() -> None:

@@ -46,31 +46,35 @@ class Coder:
 
     def sketches(self, vectors: Cosines) -> tuple[Codes, Codes]:
         """Return centres (m,) and sketches (m, bytes) of vectors (m, dimensions)."""
-        centres = nearest(self.space.centres, vectors)
-        residuals = vectors - self.space.centres[centres]
-        turned = rotated(residuals, self.space.rotation)
-        quantizer = _quantizer(self.space)
+        centres, residuals, turned, near = self._plain(vectors)
         # What a sketch stands for is shorter than its residual, the more the less they agree, and
         # a query for just this photo would score it too low: a longer residual makes up for it.
-        near = quantizer.decode(quantizer.compute_codes(turned))
         along = np.einsum("ij,ij->i", near, turned)
         longer = np.einsum("ij,ij->i", residuals, residuals) / np.maximum(along, 1e-6)
         turned *= np.clip(longer, 1, _LONGEST)[:, None].astype(np.float32)
-        return centres, np.asarray(quantizer.compute_codes(turned), np.uint8)
+        return centres, np.asarray(_quantizer(self.space).compute_codes(turned), np.uint8)
 
     def error(self, vectors: Cosines) -> float:
         """Return the mean square of how far sketches are from what they stand for."""
-        residuals = vectors - self.space.centres[nearest(self.space.centres, vectors)]
-        turned = rotated(residuals, self.space.rotation)
-        quantizer = _quantizer(self.space)
-        kept = turned - quantizer.decode(quantizer.compute_codes(turned))
-        squares = [np.square(each).sum(dtype=np.float64) for each in (residuals, turned, kept)]
+        _, residuals, turned, near = self._plain(vectors)
+        squares = [
+            np.square(each).sum(dtype=np.float64) for each in (residuals, turned, turned - near)
+        ]
         return float(squares[0] - squares[1] + squares[2]) / max(1, len(vectors))
 
     def decoded(self, codes: Codes) -> Cosines:
         """Return the vectors (m, dimensions) that codes stand for."""
         found: Cosines = self._scalar().decode(codes) + self.space.mean
         return found
+
+    def _plain(self, vectors: Cosines) -> tuple[Codes, Cosines, Cosines, Cosines]:
+        """Return centres, residuals, these turned, and what sketches of just these stand for."""
+        centres = nearest(self.space.centres, vectors)
+        residuals = vectors - self.space.centres[centres]
+        turned = rotated(residuals, self.space.rotation)
+        quantizer = _quantizer(self.space)
+        near: Cosines = quantizer.decode(quantizer.compute_codes(turned))
+        return centres, residuals, turned, near
 
     def _scalar(self) -> Any:
         import faiss
@@ -109,18 +113,9 @@ def packed(space: Space, centres: Codes, sketches: Codes) -> Any:
         made.invlists.add_entries(number, len(rows), *pointers)
     made.ntotal = len(sketches)
     scanned: Any = faiss.IndexIVFPQFastScan(made)
+    scanned.nprobe = len(space.centres)
     scanned.referenced_objects = [coarse]  # not `made`, whose lists were copied
     return scanned
-
-
-def probing(lists: int, mask: Mask | None = None) -> Any:
-    """Return how FAISS searches: so many lists, and of their rows those that `mask` marks."""
-    import faiss
-
-    if mask is None:
-        return faiss.SearchParametersIVF(nprobe=lists)  # type: ignore[call-arg]
-    selector = faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))  # type: ignore[call-arg,arg-type]
-    return faiss.SearchParametersIVF(sel=selector, nprobe=lists)  # type: ignore[call-arg]
 
 
 def learn(sample: Cosines, pause: Callable[[], None]) -> Space:
@@ -305,9 +300,7 @@ def _depth(
     most = min(_DEPTHS[1], len(sketches))
     if most <= _DEPTHS[0]:
         return _DEPTHS[0]
-    scanned = packed(space, centres, sketches)
-    near = probing(len(space.centres))
-    _, rows = scanned.search(rotated(asked, space.rotation), most, params=near)
+    _, rows = packed(space, centres, sketches).search(rotated(asked, space.rotation), most)
     ranks = np.full(homes.shape, most)
     for query, found in enumerate(rows):
         order = np.argsort(found)
